@@ -1,0 +1,79 @@
+# make help lists everything. Settings: PYTHON (to create .venv with), RECIPE, DATA, ARGS, …
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train evaluate infer test test-all lint format types bench clean \
+        known-recipe known-checkpoint known-input
+
+help:  ## Show this list
+	@echo "Usage: make TARGET [SETTING=value]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Recipes: $(RECIPES)"
+
+setup: $(STAMP)  ## Install everything into .venv, again only when pyproject.toml changed
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "vocoder needs Python 3.10 or newer, but $(PYTHON) is not. Try: make setup PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV): this happens once, and takes a few minutes and about 5 GB (torch with CUDA) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+	@echo "Ready. $(BIN)/vocoder --help shows the commands."
+
+demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result in runs/demo/index.html
+	$(BIN)/vocoder fit --config recipes/demo/train.yaml $(ARGS)
+	$(BIN)/python recipes/demo/demo.py --checkpoint runs/demo/checkpoints/last.ckpt --output runs/demo
+
+train: known-recipe $(STAMP)  ## Train: RECIPE=ljspeech [DATA=/path/to/corpus] [ARGS="--trainer.max_steps 1000"]
+	$(BIN)/vocoder fit --config recipes/$(RECIPE)/train.yaml $(if $(DATA),--data.root "$(DATA)") $(ARGS)
+
+evaluate: known-recipe known-checkpoint $(STAMP)  ## Measure a checkpoint: RECIPE=ljspeech CKPT=last.ckpt [DATA=…]
+	$(BIN)/vocoder validate --config recipes/$(RECIPE)/train.yaml --ckpt_path "$(CKPT)" \
+	    $(if $(DATA),--data.root "$(DATA)") $(ARGS)
+
+infer: known-input $(STAMP)  ## Make waveforms: MODEL=runs/demo/bundle INPUTS="a.wav b.npy" OUTPUT=folder
+	$(BIN)/vocoder infer --model "$(MODEL)" --output-dir "$(OUTPUT)" $(ARGS) $(INPUTS)
+
+test: $(STAMP)  ## Run the tests, without the slow ones: [ARGS="-k causality"]
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(STAMP)  ## Run all tests
+	$(BIN)/python -m pytest -m "" $(ARGS)
+
+lint: $(STAMP)  ## Check style, format, types and spelling; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: $(STAMP)  ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## Check the types alone
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## Measure the training throughput of this machine
+	$(BIN)/python -m vocoder.training.benchmark $(ARGS)
+
+clean:  ## Remove caches and build products; .venv and runs/ stay
+	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	find vocoder recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a command needs is asked for before anything is installed or started.
+known-recipe:
+	@$(if $(filter $(RECIPE),$(RECIPES)),:,$(error \
+	    There is $(if $(RECIPE),no recipe "$(RECIPE)",no default recipe). Choose one of: $(RECIPES). \
+	    Example: make $(firstword $(MAKECMDGOALS)) RECIPE=$(firstword $(RECIPES))))
+
+known-checkpoint:
+	@$(if $(CKPT),:,$(error Say which checkpoint. Example: make evaluate RECIPE=demo CKPT=runs/demo/checkpoints/last.ckpt))
+
+known-input:
+	@$(if $(and $(MODEL),$(INPUTS),$(OUTPUT)),:,$(error Say what, with which model, and where to. \
+	    Example: make infer MODEL=runs/demo/bundle INPUTS="speech.wav" OUTPUT=generated))

@@ -1,0 +1,66 @@
+"""What all tests share: a fixed seed and networks small enough to run step by step in a blink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig
+from vocoder.model.wavenet import WaveNet
+
+DISTRIBUTIONS = ("mixture_of_logistics", "gaussian", "mu_law_categorical")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+def tiny_mel_config(**changes: Any) -> MelConfig:
+    """Eight bands at 8 kHz, 16 samples a frame."""
+    sizes = {"sample_rate": 8000, "n_fft": 64, "win_length": 64, "hop_length": 16, "n_mels": 8, "f_max": 4000.0}
+    return MelConfig(**{**sizes, **changes})
+
+
+def tiny_config(
+    distribution: str = "mixture_of_logistics",
+    *,
+    num_components: int = 3,
+    bits: int = 6,
+    mel: MelConfig | None = None,
+    **changes: Any,
+) -> VocoderConfig:
+    """Six narrow layers; `changes` are fields of `NetworkConfig`."""
+    sizes = {
+        "residual_channels": 8,
+        "gate_channels": 16,
+        "skip_channels": 12,
+        "dilation_cycles": 2,
+        "layers_per_cycle": 3,
+        "conditioning_channels": 6,
+        "speaker_channels": 4,
+        "linear_prediction_order": 0 if distribution == "mu_law_categorical" else 16,
+        "distribution": DistributionConfig(distribution, num_components, bits),  # type: ignore[arg-type]
+    }
+    return VocoderConfig(mel or tiny_mel_config(), NetworkConfig(**{**sizes, **changes}))
+
+
+def tiny_network(config: VocoderConfig | None = None) -> WaveNet:
+    """A network whose every weight matters: random, also where training starts from zero."""
+    config = config or tiny_config()
+    network = WaveNet(config.network, config.mel).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        network.output_2.weight.normal_(std=0.3)
+    return network
+
+
+def speech_like_mel(config: MelConfig, frames: int, batch: int = 1) -> Tensor:
+    """Log-mel of (batch, n_mels, frames) whose values speech could have."""
+    low, high = config.value_range
+    return low + (high - low) * (0.15 + 0.35 * torch.rand(batch, config.n_mels, frames))

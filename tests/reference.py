@@ -1,0 +1,175 @@
+"""Slow, obvious judges in float64, written from the papers and the design: they share no arithmetic with the package.
+
+Everything is for one utterance, sample by sample or frame by frame, in NumPy, SciPy and librosa.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import librosa
+import numpy as np
+import scipy.linalg
+import scipy.signal
+import scipy.special
+import scipy.stats
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vocoder.config import MelConfig, VocoderConfig
+
+Array = NDArray[Any]
+
+
+def filterbank(config: MelConfig) -> Array:
+    """(n_mels, n_fft / 2 + 1), librosa's."""
+    return librosa.filters.mel(
+        sr=config.sample_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.f_min,
+        fmax=config.f_max,
+        htk=config.mel_scale == "htk",
+        norm="slaney" if config.mel_norm == "slaney" else None,
+        dtype=np.float64,
+    )
+
+
+def log_mel(waveform: Array, config: MelConfig) -> Array:
+    """(time,) → (n_mels, frames), one Fourier transform per frame."""
+    waveform = scipy.signal.lfilter([1.0, -config.pre_emphasis], [1.0], np.asarray(waveform, np.float64))
+    beyond = config.n_fft if config.framing == "centered" else config.n_fft - config.hop_length
+    waveform = np.pad(waveform, (beyond // 2, beyond - beyond // 2), mode="reflect")
+    window = scipy.signal.get_window("hann", config.win_length, fftbins=config.window == "hann")
+    window = librosa.util.pad_center(window, size=config.n_fft)
+    columns = []
+    for start in range(0, len(waveform) - config.n_fft + 1, config.hop_length):
+        spectrum = np.fft.rfft(waveform[start : start + config.n_fft] * window)
+        columns.append(filterbank(config) @ (np.abs(spectrum) ** 2 + config.power_epsilon) ** (config.power / 2))
+    bands = np.stack(columns, axis=1)
+    guarded = np.maximum(bands, config.floor) if config.guard == "clamp" else bands + config.floor
+    logarithm = {"ln": np.log, "log10": np.log10, "db": lambda x: 20 * np.log10(x)}[config.log](guarded)
+    mel = (logarithm - np.reshape(config.shift, (-1, 1))) / np.reshape(config.scale, (-1, 1))
+    return mel if config.clip is None else np.clip(mel, *config.clip)
+
+
+def linear_predictor(mel: Array, config: MelConfig, order: int) -> tuple[Array, float]:
+    """One frame's coefficients (order,) and expected residual, by a general Toeplitz solver."""
+    natural = {"ln": 1.0, "log10": math.log(10), "db": math.log(10) / 20}[config.log]
+    log_band = (np.asarray(mel, np.float64) * np.asarray(config.scale) + np.asarray(config.shift)) * natural
+    filters = filterbank(config)
+    bins = np.arange(filters.shape[1])
+    centres = filters @ bins / filters.sum(axis=1)
+    level = np.interp(bins, centres, log_band - np.log(filters.sum(axis=1)))  # the ends' levels are held
+    power = np.exp(level * 2 / config.power)
+    power /= np.abs(scipy.signal.freqz([1.0, -config.pre_emphasis], worN=len(bins), include_nyquist=True)[1]) ** 2
+    autocorrelation = np.fft.irfft(power)[: order + 1]
+    lags = np.arange(order + 1)
+    autocorrelation *= np.exp(-0.5 * (2 * np.pi * 40.0 / config.sample_rate * lags) ** 2)
+    autocorrelation[0] *= 1 + 1e-4
+    coefficients = scipy.linalg.solve_toeplitz(autocorrelation[:-1], autocorrelation[1:])
+    error = autocorrelation[0] - coefficients @ autocorrelation[1:]
+    window_energy = np.sum(scipy.signal.get_window("hann", config.win_length) ** 2)
+    return coefficients, math.sqrt(error / window_energy + 1 / 12 / 32768**2)
+
+
+def log_prob(family: str, parameters: Array, waveform: Array) -> Array:
+    """Log mass of 16-bit levels under mixtures [logits, locations, log-scales]: (..., 3 components), (...) → (...)."""
+    law = {"mixture_of_logistics": scipy.stats.logistic, "gaussian": scipy.stats.norm}[family]
+    logits, location, log_scale = np.split(np.asarray(parameters, np.float64), 3, axis=-1)
+    scale = np.exp(np.maximum(log_scale, math.log(1e-6)))
+    level = np.clip(np.round(np.asarray(waveform, np.float64) * 32768), -32768, 32767)[..., None]
+    upper, lower = (level + 0.5) / 32768 - location, (level - 0.5) / 32768 - location
+    # Both laws are symmetric: mirrored to the left of zero, a difference of distribution functions keeps its digits.
+    mirrored = level / 32768 > location
+    near, far = np.where(mirrored, -lower, upper) / scale, np.where(mirrored, -upper, lower) / scale
+    inside = law.logcdf(near) + np.log(-np.expm1(law.logcdf(far) - law.logcdf(near)))
+    log_mass = np.where(level <= -32768, law.logcdf(upper / scale), inside)
+    log_mass = np.where(level >= 32767, law.logsf(lower / scale), log_mass)
+    return scipy.special.logsumexp(scipy.special.log_softmax(logits, axis=-1) + log_mass, axis=-1)
+
+
+def mu_law_encode(sample: float, bits: int) -> int:
+    """ITU-T G.711 companding spread over 2**bits levels."""
+    mu = 2**bits - 1
+    companded = math.copysign(math.log(1 + mu * abs(sample)) / math.log(1 + mu), sample)
+    return min(max(math.floor((companded + 1) / 2 * mu + 0.5), 0), mu)
+
+
+def wavenet(
+    state: Mapping[str, Tensor],
+    config: VocoderConfig,
+    mel: Array,
+    waveform: Array,
+    *,
+    speaker: int | None = None,
+) -> Array:
+    """Parameters (time, num_parameters) of every sample's law, from the weights alone, in the paper's order.
+
+    Args:
+        state: Of the network.
+        config: Its size and shape.
+        mel: (n_mels, frames).
+        waveform: (time,), the true samples.
+        speaker: Index of the voice, where there are several.
+    """
+    w = {name: tensor.double().numpy() for name, tensor in state.items()}
+    network, hop_length = config.network, config.mel.hop_length
+    continuous = network.distribution.name != "mu_law_categorical"
+    order, kernel_size = network.linear_prediction_order, network.kernel_size
+    skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
+
+    # Frame rate: convolutions, then each frame's predictor.
+    low, high = config.mel.value_range
+    padded = np.pad(mel, ((0, 0), (network.margin_frames,) * 2), mode="edge")
+    c = (padded - (low + high) / 2) / ((high - low) / 4)
+    for index in (0, 2, 4):
+        kernel, bias = w[f"context_net.layers.{index}.weight"], w[f"context_net.layers.{index}.bias"]
+        taps = kernel.shape[2]
+        c = np.stack([np.tensordot(kernel, c[:, f : f + taps]) + bias for f in range(c.shape[1] - taps + 1)], axis=1)
+        c = np.maximum(c, 0) if index < 4 else c
+    predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T] if order else []
+
+    # Sample rate.
+    streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all times so far
+    parameters, residual = [], 0.0
+    for t in range(len(waveform)):
+        frame, phase = divmod(t, hop_length)
+        h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
+        before = waveform[t - 1] if t else 0.0
+        location, scale = 0.0, 1.0
+        if order:
+            a, scale = predictors[frame]
+            location = sum(a[k] * waveform[t - 1 - k] for k in range(order) if t - 1 - k >= 0)
+        if not continuous:
+            x = w["input.weight"][mu_law_encode(before, network.distribution.bits)]
+        else:
+            inputs = np.array([before, location, math.asinh(residual)] if order else [before])
+            x = w["input.weight"] @ inputs + w["input.bias"]
+        skips = w["skip.bias"]
+        half = network.gate_channels // 2
+        for index, dilation in enumerate(network.dilations):
+            v = w[f"layers.{index}.V"]
+            streams[index].append(x)
+            a = w[f"layers.{index}.bias"] + v[:, : len(h)] @ h
+            if speaker is not None:  # the last columns of V are the paper's U
+                a = a + v[:, len(h) :] @ w["speaker_embedding.weight"][speaker]
+            for k, tap in enumerate(np.split(w[f"layers.{index}.W"], kernel_size, axis=1)):
+                then = t - (kernel_size - 1 - k) * dilation
+                a = a + tap @ streams[index][then] if then >= 0 else a
+            z = np.tanh(a[:half]) / (1 + np.exp(-a[half:]))
+            if index + 1 < len(network.dilations):  # nobody reads the stream after the last layer
+                way_back = w[f"layers.{index}.residual.weight"] @ z + w[f"layers.{index}.residual.bias"]
+                x = (x + way_back) * network.residual_scale
+            skips = skips + w["skip.weight"][:, index * half : (index + 1) * half] @ z
+        s = np.maximum(skips * skip_scale, 0)
+        s = np.maximum(w["output_1.weight"] @ s + w["output_1.bias"], 0)
+        row = w["output_2.weight"] @ s + w["output_2.bias"]
+        if order:  # the law of `location + scale · y`
+            logits, mean, log_scale = np.split(row, 3)
+            row = np.concatenate([logits, location + scale * mean, log_scale + math.log(scale)])
+        parameters.append(row)
+        residual = (waveform[t] - location) / scale
+    return np.stack(parameters)

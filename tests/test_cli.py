@@ -1,0 +1,188 @@
+"""The command line: files in, files out, and one clear message when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import speech_like_mel, tiny_config, tiny_network
+
+import vocoder
+from vocoder.cli import main
+from vocoder.config import to_dict
+from vocoder.inference.vocoder import Vocoder
+
+FRAMES = 4
+
+
+@pytest.fixture
+def model() -> Vocoder:
+    config = tiny_config()
+    return Vocoder(config, tiny_network(config))
+
+
+@pytest.fixture
+def folder(model: Vocoder, tmp_path: Path) -> Path:
+    """A working directory with a model, a checkpoint, mels and speech."""
+    model.save_pretrained(tmp_path / "model")
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    np.save(tmp_path / "a.npy", mel.numpy())
+    torch.save(mel[None], tmp_path / "b.pt")
+    soundfile.write(tmp_path / "c.flac", 0.1 * np.sin(np.arange(200)), model.sample_rate)
+    state = {f"network.{key}": value for key, value in model.network.state_dict().items()}
+    torch.save({"hyper_parameters": to_dict(model.config), "state_dict": state}, tmp_path / "last.ckpt")
+    return tmp_path
+
+
+def infer(folder: Path, *inputs: str, **options: Any) -> int:
+    flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    files = [str(folder / name) for name in inputs]
+    return main(["infer", *files, "--model", str(folder / "model"), "--output-dir", str(folder / "out"), *flags])
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stderr: one message, no traceback."""
+    message = capsys.readouterr().err
+    assert message.startswith("vocoder: error: ")
+    assert message.count("\n") == 1
+    return message
+
+
+def test_mels_and_audio_become_waveforms_of_the_same_name(folder: Path, model: Vocoder) -> None:
+    assert infer(folder, "a.npy", "b.pt", seed=3, temperature=0.9) == 0
+    expected = model.infer(np.load(folder / "a.npy"), seed=3, temperature=0.9)
+    for name in ("a.wav", "b.wav"):  # the same mel: a file sounds the same in any company
+        waveform, sample_rate = soundfile.read(folder / "out" / name, dtype="float32")
+        assert sample_rate == model.sample_rate
+        np.testing.assert_array_equal(waveform, expected.numpy())
+    assert sorted(file.name for file in (folder / "out").iterdir()) == ["a.wav", "b.wav"]
+
+
+def test_audio_is_resynthesised_from_its_own_mel(folder: Path, model: Vocoder) -> None:
+    pytest.importorskip("torchaudio")
+    assert infer(folder, "c.flac") == 0
+    assert len(soundfile.read(folder / "out" / "c.wav")[0]) == 200 // model.hop_length * model.hop_length
+
+
+def test_speed_is_told_in_samples_and_real_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    infer(folder, "a.npy")
+    message = capsys.readouterr().err
+    assert message.startswith("a.npy: 64 / 64 samples, ")
+    assert "x real time" in message
+
+
+def test_nothing_is_overwritten_unasked_and_nothing_else_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "b.wav").write_bytes(b"precious")
+    assert infer(folder, "a.npy", "b.pt") == 2
+    assert "b.wav. Pass --overwrite" in complaint(capsys)
+    assert [file.name for file in (folder / "out").iterdir()] == ["b.wav"]
+    assert main(["infer", str(folder / "b.pt"), "--model", str(folder / "model"), "--output-dir", str(folder / "out"),
+                 "--overwrite"]) == 0  # fmt: skip
+    assert (folder / "out" / "b.wav").read_bytes() != b"precious"
+
+
+def test_missing_inputs_are_all_named_before_any_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder, "a.npy", "x.npy", "y.npy") == 2
+    message = complaint(capsys)
+    assert "x.npy" in message
+    assert "y.npy" in message
+    assert not (folder / "out").exists()
+
+
+def test_two_inputs_of_one_name_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.pt").write_bytes((folder / "b.pt").read_bytes())
+    assert infer(folder, "a.npy", "a.pt") == 2
+    assert "would both become" in complaint(capsys)
+
+
+def test_an_input_is_never_replaced_by_its_own_copy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out").mkdir()
+    soundfile.write(folder / "out" / "c.wav", np.zeros(200), 8000)
+    assert main(["infer", str(folder / "out" / "c.wav"), "--output-dir", str(folder / "out"), "--overwrite"]) == 2
+    assert "replaced by its own copy" in complaint(capsys)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out").write_text("a file")
+    assert infer(folder, "a.npy") == 2
+    assert "--output-dir must be writable" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "a.npy: `seed` must lie between"),
+        ({"temperature": 0}, "a.npy: `temperature` must be positive"),
+        ({"engine": "warp"}, "`engine` must be one of auto"),
+        ({"speaker": 1}, "single voice"),
+        ({"model": "nobody"}, "there is no 'nobody'"),
+    ],
+)
+def test_a_wrong_option_gives_one_clear_message(
+    folder: Path, options: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(folder, "a.npy", **options) == 2
+    assert message in complaint(capsys)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt", ".wav"])
+def test_a_damaged_input_is_named(folder: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / f"bad{suffix}").write_bytes(b"no such format" * 9)
+    assert infer(folder, f"bad{suffix}") == 2
+    assert f"bad{suffix}" in complaint(capsys)
+    assert not list((folder / "out").iterdir())
+
+
+def test_arrays_of_objects_are_not_unpickled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    assert infer(folder, "objects.npy") == 2
+    assert "objects.npy: it holds no array" in complaint(capsys)
+
+
+def test_an_exported_checkpoint_sounds_like_the_network_it_holds(folder: Path, model: Vocoder) -> None:
+    assert main(["export", str(folder / "last.ckpt"), str(folder / "exported")]) == 0
+    mel = np.load(folder / "a.npy")
+    assert torch.equal(vocoder.infer(mel, folder / "exported"), model.infer(mel))
+
+
+def test_export_replaces_a_model_only_when_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["export", str(folder / "last.ckpt"), str(folder / "model")]
+    assert main(arguments) == 2
+    assert "holds a model. Pass --overwrite" in complaint(capsys)
+    assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_export_of_a_missing_checkpoint_names_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(folder / "none.ckpt"), str(folder / "new")]) == 2
+    assert "none.ckpt" in complaint(capsys)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_training_commands_are_passed_on_untouched(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("vocoder.cli._import_training", lambda: seen.append)
+    assert main([command, "--config", "x.yaml", "--help"]) == 0
+    assert seen == [[command, "--config", "x.yaml", "--help"]]
+
+
+def test_without_lightning_training_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("vocoder.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.split(".")[0] == "lightning"] + ["lightning"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["fit"]) == 2
+    assert "pip install vocoder[train]" in complaint(capsys)
+
+
+def test_the_module_is_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "vocoder", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == vocoder.__version__

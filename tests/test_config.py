@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, from_dict, to_dict
+
+VARIED = VocoderConfig(
+    MelConfig(n_mels=4, shift=(1.0, 2.0, 3.0, 4.0), scale=2.0, clip=(-4.0, 4.0), log="db", guard="add"),
+    NetworkConfig(
+        kernel_size=3,
+        num_speakers=7,
+        skip_scale=0.5,
+        linear_prediction_order=0,
+        distribution=DistributionConfig("mu_law_categorical", bits=10),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_rate": 0}, "mel.sample_rate must be positive, but is 0"),
+        ({"n_mels": -1}, "mel.n_mels must be positive, but is -1"),
+        ({"win_length": 2048}, "hop_length <= win_length <= n_fft, but has 256, 2048, 1024"),
+        ({"hop_length": 1025}, "hop_length <= win_length <= n_fft, but has 1025, 1024, 1024"),
+        ({"f_max": 12_000.0}, r"f_max <= sample_rate / 2 = 11025 Hz, but has f_min 0 and f_max 12000\. Lower f_max"),
+        ({"f_min": 8000.0}, "0 <= f_min < f_max"),
+        ({"f_min": -1.0}, "0 <= f_min < f_max"),
+        ({"floor": 0.0}, r"mel.floor must be positive, but is 0\.0"),
+        ({"shift": (0.0, 1.0)}, "mel.shift needs 80 values, but has 2"),
+        ({"scale": [1.0] * 79}, "mel.scale needs 80 values, but has 79"),
+        ({"scale": 0.0}, r"mel.scale must be positive, but holds 0\.0"),
+        ({"mel_scale": "mel"}, "mel_scale must be one of slaney, htk, but is 'mel'"),
+        ({"log": "log2"}, "log must be one of ln, log10, db, but is 'log2'"),
+    ],
+)
+def test_a_mel_that_cannot_be_is_refused_with_the_rule(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MelConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"residual_channels": 0}, "network.residual_channels must be positive, but is 0"),
+        ({"layers_per_cycle": 0}, "network.layers_per_cycle must be positive, but is 0"),
+        ({"gate_channels": 127}, "network.gate_channels must be even, but is 127"),
+        ({"kernel_size": 1}, "network.kernel_size must be at least 2, but is 1"),
+        ({"context_frames": -1}, "network.context_frames must be >= 0, but is -1"),
+        ({"linear_prediction_order": -1}, "network.linear_prediction_order must be >= 0, but is -1"),
+        ({"num_speakers": -1}, "network.num_speakers must be >= 0, but is -1"),
+        ({"upsampling_taps": 2}, "network.upsampling_taps must be positive and odd, but is 2"),
+        ({"upsampling_taps": -1}, "network.upsampling_taps must be positive and odd, but is -1"),
+        (
+            {"distribution": DistributionConfig("mu_law_categorical")},
+            r"distribution is mu_law_categorical\. Set network.linear_prediction_order to 0",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_with_the_rule(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_components": 0}, "num_components must be at least 1, but is 0"),
+        ({"name": "laplace"}, "name must be one of mixture_of_logistics, gaussian, mu_law.*, but is 'laplace'"),
+        ({"bits": 1}, "bits must lie between 2 and 12, but is 1"),
+        ({"bits": 13}, "bits must lie between 2 and 12, but is 13"),
+    ],
+)
+def test_a_distribution_that_cannot_be_is_refused_with_the_rule(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistributionConfig(**changes)
+
+
+@pytest.mark.parametrize("config", [VocoderConfig(), VARIED])
+def test_a_config_survives_a_dict_and_json(config: VocoderConfig) -> None:
+    assert from_dict(VocoderConfig, to_dict(config)) == config
+    assert from_dict(VocoderConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_config_can_be_a_key_whatever_it_was_read_from() -> None:
+    assert hash(from_dict(VocoderConfig, json.loads(json.dumps(to_dict(VARIED))))) == hash(VARIED)
+
+
+def test_missing_fields_take_their_defaults() -> None:
+    assert from_dict(VocoderConfig, {"network": {"kernel_size": 3}}).network == NetworkConfig(kernel_size=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"melody": {}}, "VocoderConfig has no field melody; it has mel, network"),
+        ({"mel": {"n_mel": 80}}, "MelConfig has no field n_mel; it has .*n_mels"),
+        ({"network": {"distribution": {"components": 3}}}, "DistributionConfig has no field components"),
+        ({"network": {"b": 1, "a": 2}}, "NetworkConfig has no field a, b;"),
+    ],
+)
+def test_an_unknown_field_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_dict(VocoderConfig, values)
+
+
+def test_a_rule_also_holds_for_what_is_read() -> None:
+    with pytest.raises(ValueError, match=r"mel\.n_mels must be positive"):
+        from_dict(VocoderConfig, {"mel": {"n_mels": 0}})
+
+
+def test_dilations_double_within_a_cycle_and_start_again() -> None:
+    assert NetworkConfig(dilation_cycles=2, layers_per_cycle=4).dilations == (1, 2, 4, 8, 1, 2, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "cycles", "layers", "expected"),
+    [
+        (2, 1, 10, 1024),  # van den Oord et al. 2016, section 2.1: "a receptive field of size 1024"
+        (2, 2, 10, 2047),
+        (2, 3, 10, 3070),
+        (3, 4, 6, 505),  # r9y9/wavenet_vocoder, receptive_field_size(24, 4, 3)
+    ],
+)
+def test_receptive_field_is_one_plus_the_reach_of_all_layers(
+    kernel_size: int, cycles: int, layers: int, expected: int
+) -> None:
+    config = NetworkConfig(kernel_size=kernel_size, dilation_cycles=cycles, layers_per_cycle=layers)
+    assert config.receptive_field == expected
+
+
+def test_margin_is_the_context_and_half_the_upsampling() -> None:
+    assert NetworkConfig(context_frames=2, upsampling_taps=3).margin_frames == 3
+    assert NetworkConfig(context_frames=0, upsampling_taps=1).margin_frames == 0
+
+
+@pytest.mark.parametrize(("log", "expected"), [("ln", math.log(1e-5)), ("log10", -5.0), ("db", -100.0)])
+def test_the_floor_is_expressed_in_the_dialects_logarithm(log: Any, expected: float) -> None:
+    assert MelConfig(log=log, floor=1e-5).log_floor == pytest.approx(expected, abs=1e-12)
+
+
+def test_values_start_at_the_normalised_floor() -> None:
+    config = MelConfig(n_mels=2, log="db", shift=(-100.0, 0.0), scale=(1.0, 10.0))
+    # The first band's floor is (-100 + 100) / 1 = 0, the second's (-100 - 0) / 10 = -10: each with its own scale.
+    assert config.value_range[0] == pytest.approx(-10.0)
+    assert MelConfig(clip=(-4.0, 4.0)).value_range == (-4.0, 4.0)

@@ -1,0 +1,161 @@
+"""A corpus is read, checked and split alike wherever it lies; what is wrong with it is said by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vocoder.data.corpora import CorpusError, Utterance, check_corpus, describe_unusable, read_corpus, split
+
+RATE = 8000
+
+
+def write(path: Path, samples: int = 400, *, rate: int = RATE, channels: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.full((samples, channels), 0.1), rate)
+    return path
+
+
+def ljspeech(root: Path, ids: list[str]) -> Path:
+    for id_ in ids:
+        write(root / "wavs" / f"{id_}.wav")
+    (root / "metadata.csv").write_text("".join(f"{id_}|Some text.|Some text.\n" for id_ in ids), encoding="utf-8")
+    return root
+
+
+def test_a_folder_in_ljspeechs_layout_has_the_ids_of_its_metadata(tmp_path):
+    root = ljspeech(tmp_path, ["b", "a"])
+    write(root / "wavs" / "unlisted.wav")
+    assert [(u.id, u.path) for u in read_corpus(root)] == [(i, root / "wavs" / f"{i}.wav") for i in ("a", "b")]
+
+
+def test_metadata_may_begin_with_a_byte_order_mark_and_hold_foreign_letters(tmp_path):
+    root = ljspeech(tmp_path, ["a"])
+    (root / "metadata.csv").write_bytes(b"\xef\xbb\xbfa|caf\xe9|\n\n")
+    assert [(u.id, u.path.is_file()) for u in read_corpus(root)] == [("a", True)]
+
+
+def test_any_other_folder_is_searched_at_any_depth(tmp_path):
+    write(tmp_path / "speaker" / "b.flac")
+    write(tmp_path / "a.WAV")
+    write(tmp_path / ".hidden.wav")
+    (tmp_path / "notes.txt").write_text("not audio")
+    assert [u.id for u in read_corpus(tmp_path)] == ["a", "speaker/b"]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["ljspeech", "folder"])
+def test_an_id_with_two_files_is_one_utterance(tmp_path, listed):
+    root = ljspeech(tmp_path, ["a"]) if listed else tmp_path
+    for suffix in ("flac", "wav"):
+        write(root / "wavs" / f"a.{suffix}")
+    assert [u.path.name for u in read_corpus(root)] == ["a.wav"]
+
+
+def test_a_missing_corpus_says_where_it_looked_and_both_remedies(tmp_path):
+    with pytest.raises(CorpusError, match=r"none at .*/LJSpeech-1\.1\. .*DATA=/path.*`vocoder download .*`"):
+        read_corpus(tmp_path / "LJSpeech-1.1")
+
+
+def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "speech" / "a.wav")
+    assert len(read_corpus("~/speech")) == 1
+
+
+@pytest.mark.parametrize(("listed", "place"), [(True, "under wavs/"), (False, "at any depth")])
+def test_a_corpus_without_audio_says_what_was_looked_for(tmp_path, listed, place):
+    if listed:
+        (tmp_path / "metadata.csv").touch()
+    with pytest.raises(CorpusError, match=rf"holds no audio: looked for files ending in .*\.wav.* {place}"):
+        read_corpus(tmp_path)
+
+
+def broken(kind: str, path: Path) -> Path:
+    """A file unfit for training."""
+    path = path.with_suffix(".wav")
+    if kind == "text":
+        path.write_text("this is no audio")
+    elif kind == "empty":
+        write(path, 0)
+    elif kind == "nan":
+        soundfile.write(path, np.array([0.0, np.nan]), RATE, subtype="FLOAT")
+    elif kind == "rate":
+        write(path, rate=2 * RATE)
+    return path
+
+
+REASONS = {
+    "text": "unreadable (",
+    "empty": "empty",
+    "nan": "NaN",
+    "rate": "16000 Hz instead of 8000",
+    "gone": "missing",
+}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_one_unusable_file_in_a_hundred_is_named_and_left_out(tmp_path, kind):
+    good = write(tmp_path / "good.wav", channels=2)
+    bad = broken(kind, tmp_path / kind)
+    utterances = [Utterance(f"u{n}", good) for n in range(99)] + [Utterance("bad", bad)]
+    usable, unusable = check_corpus(utterances, RATE)
+    assert [u.samples for u in usable] == [400] * 99
+    assert list(unusable) == [str(bad)]
+    assert REASONS[kind] in unusable[str(bad)]
+
+
+def test_more_than_one_in_a_hundred_stops_with_the_list_of_them(tmp_path):
+    good, reasons = write(tmp_path / "good.wav"), {}
+    for kind, reason in REASONS.items():
+        reasons[broken(kind, tmp_path / kind)] = reason
+    utterances = [Utterance(f"u{n}", good) for n in range(300)] + [Utterance(p.stem, p) for p in reasons]
+    with pytest.raises(CorpusError, match=r"needs 99 % .*5 of 305 files cannot be used") as error:
+        check_corpus(utterances, RATE)
+    for path, reason in reasons.items():
+        assert f"{path}: {reason}" in str(error.value).replace("holds NaN", "NaN")
+
+
+def test_a_wrong_sample_rate_is_answered_with_the_command_that_mends_it():
+    text = describe_unusable({"a.wav": "16000 Hz instead of 8000"}, 1)
+    assert "`vocoder resample IN OUT --sample-rate RATE`" in text
+
+
+def test_a_long_list_of_unusable_files_is_cut_off():
+    text = describe_unusable({f"{n}.wav": "empty" for n in range(30)}, 100)
+    assert text.count("empty") == 20
+    assert "and 10 more" in text
+
+
+def utterances(number: int) -> list[Utterance]:
+    return [Utterance(f"id-{n}", Path(f"{n}.wav"), 100) for n in range(number)]
+
+
+@pytest.mark.parametrize("number", [3, 4, 49, 50, 1000])
+def test_a_split_puts_each_utterance_into_exactly_one_part(number):
+    parts = split(utterances(number))
+    assert list(parts) == ["validation", "test", "train"]
+    assert sorted(u.id for part in parts.values() for u in part) == sorted(u.id for u in utterances(number))
+    assert len(parts["validation"]) == len(parts["test"]) == max(1, round(number / 50))
+    assert parts["train"]
+
+
+def test_a_split_depends_on_the_ids_alone():
+    elsewhere = [Utterance(u.id, Path("elsewhere") / u.path, 7) for u in reversed(utterances(200))]
+    assert [[u.id for u in part] for part in split(elsewhere).values()] == [
+        [u.id for u in part] for part in split(utterances(200)).values()
+    ]
+
+
+def test_an_added_utterance_moves_at_most_one_other_across_each_border():
+    parts = [{name: {u.id for u in part} for name, part in split(utterances(n)).items()} for n in (1000, 1001)]
+    for name, most in {"validation": 1, "test": 2, "train": 1}.items():
+        assert len(parts[0][name] - parts[1][name]) <= most
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_fewer_than_three_utterances_cannot_be_split(number):
+    with pytest.raises(CorpusError, match=f"need an utterance each, but the corpus has {number}"):
+        split(utterances(number))

@@ -1,0 +1,96 @@
+"""A corpus as batches: their shapes, who sees what, and one word about files left out."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import soundfile
+import torch
+from conftest import tiny_mel_config
+from runs import make_corpus
+
+from vocoder.data.corpora import CorpusError
+from vocoder.data.datamodule import VocoderDataModule
+
+HOP = 16
+MARGIN = 3 * HOP + (64 - HOP) // 2
+
+
+def datamodule(root, *, step: int = 0, rank: int = 0, world_size: int = 1, accumulate: int = 1, **changes):
+    sizes = {"batch_size": 2, "segment_frames": 8, "validation_frames": 40, "num_workers": 0, **changes}
+    data = VocoderDataModule(str(root), tiny_mel_config(), 3, **sizes)
+    data.trainer = SimpleNamespace(
+        max_steps=6,
+        global_step=step,
+        global_rank=rank,
+        world_size=world_size,
+        accumulate_grad_batches=accumulate,
+        accelerator=None,
+    )
+    data.setup("fit")
+    return data
+
+
+def test_training_batches_have_segments_with_margins(tmp_path):
+    batches = list(datamodule(make_corpus(tmp_path)).train_dataloader())
+    assert len(batches) == 6
+    for batch in batches:
+        assert batch["waveform"].shape == (2, MARGIN + 8 * HOP + MARGIN)
+        assert batch["mask"].shape == (2, 8 * HOP)
+        assert batch["span"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_held_out_utterances_come_one_at_a_time_and_always_the_same(tmp_path, part):
+    data = datamodule(make_corpus(tmp_path, 100))
+    loader = getattr(data, f"{part}_dataloader")()
+    first, again = list(loader), list(loader)
+    assert [batch["mask"].shape for batch in first] == [(1, 40 * HOP)] * 2
+    assert all(torch.equal(one["waveform"], other["waveform"]) for one, other in zip(first, again, strict=True))
+
+
+def test_the_smallest_corpus_has_an_utterance_for_each_part(tmp_path):
+    data = datamodule(make_corpus(tmp_path, 3))
+    assert {name: len(part) for name, part in data.splits.items()} == {"validation": 1, "test": 1, "train": 1}
+    with pytest.raises(CorpusError, match="need an utterance each, but the corpus has 2"):
+        datamodule(make_corpus(tmp_path / "smaller", 2))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_entered_at_a_step_sees_the_batches_that_were_left(tmp_path, workers):
+    make_corpus(tmp_path)
+    whole = list(datamodule(tmp_path, accumulate=2).train_dataloader())
+    rest = list(datamodule(tmp_path, accumulate=2, step=4, num_workers=workers).train_dataloader())
+    assert len(whole) == 12
+    assert [b["waveform"].tolist() for b in rest] == [b["waveform"].tolist() for b in whole[8:]]
+
+
+def test_the_processes_of_a_run_see_different_segments(tmp_path):
+    make_corpus(tmp_path)
+    seen = [list(datamodule(tmp_path, rank=rank, world_size=2).train_dataloader()) for rank in (0, 1)]
+    first, second = ({tuple(w.tolist()) for b in part for w in b["waveform"]} for part in seen)
+    assert len(seen[0]) == len(seen[1]) == 6
+    assert not first & second
+
+
+def test_files_left_out_are_reported_once(tmp_path, caplog):
+    make_corpus(tmp_path, 100)
+    (tmp_path / "7.wav").write_text("no audio")
+    with caplog.at_level(logging.INFO):
+        data = datamodule(tmp_path)
+        data.setup("validate")
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "1 of 100 files cannot be used" in warning
+    assert f"{tmp_path / '7.wav'}: unreadable" in warning
+    assert sum(map(len, data.splits.values())) == 99
+    assert "validation 2" in caplog.text
+
+
+def test_a_corpus_at_another_rate_is_refused_with_the_remedy(tmp_path):
+    make_corpus(tmp_path)
+    for path in tmp_path.glob("*.wav"):
+        soundfile.write(path, soundfile.read(path)[0], 16_000)
+    with pytest.raises(CorpusError, match=r"16000 Hz instead of 8000(.|\n)*vocoder resample"):
+        datamodule(tmp_path)

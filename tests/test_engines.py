@@ -1,0 +1,176 @@
+"""An engine is a function of weights, conditioning, noise and state, and computes what the network's forward does."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network
+from torch import Tensor
+
+from vocoder.config import VocoderConfig
+from vocoder.engines import ENGINES, create_engine
+from vocoder.engines.base import Engine
+from vocoder.engines.noise import draw_noise
+from vocoder.engines.reference import ROWS, ReferenceEngine
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29
+
+
+@pytest.fixture(params=ENGINES, ids=lambda kind: kind.name)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.param(tiny_network())  # type: ignore[no-any-return]
+
+
+def condition(network: WaveNet, config: VocoderConfig, batch: int = 1, frames: int = FRAMES) -> Conditioning:
+    """Of each utterance by itself, side by side."""
+    mels = speech_like_mel(config.mel, frames, batch)
+    speakers = torch.arange(batch) % config.network.num_speakers if config.network.num_speakers else None
+    with torch.no_grad():
+        return network.condition(mels, speakers)
+
+
+def noise_for(network: WaveNet, batch: int, frames: int = FRAMES, seed: int = 0, start: int = 0) -> Tensor:
+    return draw_noise(network.distribution, seed, range(batch), start, frames * network.hop_length)
+
+
+def row(conditioning: Conditioning, index: int) -> Conditioning:
+    c, rows = conditioning, slice(index, index + 1)
+    return Conditioning(c.context[rows], c.coefficients[rows], c.scale[rows], c.speaker[rows])
+
+
+CONTINUOUS = [name for name in DISTRIBUTIONS if name != "mu_law_categorical"]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"kernel_size": kernel_size}) for name in DISTRIBUTIONS for kernel_size in (2, 3)),
+    *((name, {"linear_prediction_order": 0}) for name in CONTINUOUS),
+    *((name, {"num_speakers": 3, "residual_scale": 0.5**0.5, "skip_scale": 1.0}) for name in DISTRIBUTIONS),
+    ("gaussian", {"num_components": 1, "linear_prediction_order": 5, "upsampling_taps": 1, "context_frames": 0}),
+]
+
+
+@pytest.mark.parametrize(("distribution", "changes"), VARIANTS)
+def test_step_by_step_equals_the_teacher_forced_forward_pass(distribution: str, changes: dict[str, Any]) -> None:
+    config = tiny_config(distribution, **changes)
+    network = tiny_network(config)
+    conditioning = condition(network, config, batch=2)
+    engine = ReferenceEngine(network)
+    waveform, _ = engine.generate(conditioning, noise_for(network, 2), engine.initial_state(2))
+    waveform = waveform.clone()  # leaves inference mode, as does every use below
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    with torch.no_grad():
+        torch.testing.assert_close(laws.clone(), network(waveform, conditioning), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution: str) -> None:
+    config = tiny_config(distribution)
+    network = tiny_network(config)
+    engine = ReferenceEngine(network)
+    conditioning, noise = condition(network, config), noise_for(network, 1)
+    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(1), temperature=0.7)
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+    assert torch.equal(network.distribution.sample(laws, noise, 0.7), waveform)
+    assert waveform.abs().max() <= 1
+    assert waveform.std() > 1e-3
+
+
+@pytest.mark.parametrize("splits", [[1], [2, 3], [1, 2, 3, 4]])
+def test_generation_in_chunks_is_bit_identical_to_the_whole(engine: Engine, splits: list[int]) -> None:
+    network = engine.network
+    conditioning, noise = condition(network, tiny_config(), batch=2), noise_for(network, 2)
+    whole, _ = engine.generate(conditioning, noise, engine.initial_state(2))
+    state, parts = engine.initial_state(2), []
+    for start, stop in zip([0, *splits], [*splits, FRAMES], strict=True):
+        chunk = noise_for(network, 2, stop - start, start=start * network.hop_length)
+        part, state = engine.generate(conditioning.slice_frames(start, stop), chunk, state)
+        parts.append(part)
+    assert torch.equal(torch.cat(parts, dim=1), whole)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_an_utterance_in_a_batch_is_bit_identical_to_the_same_alone(distribution: str) -> None:
+    config = tiny_config(distribution)
+    network, batch = tiny_network(config), ROWS + 2
+    check_batch_invariance(network, config, batch)
+
+
+def test_batching_changes_no_bit_at_the_default_width_either() -> None:
+    config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, conditioning_channels=64)
+    check_batch_invariance(tiny_network(config), config, ROWS)
+
+
+def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int) -> None:
+    engine = create_engine("auto", network)
+    conditioning, noise = condition(network, config, batch, frames=3), noise_for(network, batch, frames=3)
+    together, _ = engine.generate(conditioning, noise, engine.initial_state(batch))
+    for index in range(batch):
+        alone, _ = engine.generate(row(conditioning, index), noise[index : index + 1], engine.initial_state(1))
+        assert torch.equal(alone[0], together[index]), f"utterance {index}"
+
+
+def test_the_same_noise_gives_the_same_waveform_and_other_noise_another(engine: Engine) -> None:
+    conditioning = condition(engine.network, tiny_config())
+    waveforms = [
+        engine.generate(conditioning, noise_for(engine.network, 1, seed=seed), engine.initial_state(1))[0]
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(waveforms[0], waveforms[1])
+    assert not torch.equal(waveforms[0], waveforms[2])
+
+
+def test_a_state_stays_valid_so_that_continuations_may_branch(engine: Engine) -> None:
+    conditioning = condition(engine.network, tiny_config())
+    _, state = engine.generate(conditioning, noise_for(engine.network, 1), engine.initial_state(1))
+    before = copy.deepcopy(state)
+    first, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state)
+    engine.generate(conditioning, noise_for(engine.network, 1, seed=2), state)
+    again, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state)
+    untouched, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), before)
+    assert torch.equal(first, again)
+    assert torch.equal(first, untouched)
+
+
+def test_the_state_does_not_grow_with_time() -> None:
+    engine = ReferenceEngine(tiny_network())
+    start = engine.initial_state(1)
+    _, end = engine.generate(condition(engine.network, tiny_config()), noise_for(engine.network, 1), start)
+    assert [ring.shape for ring in start[0].inputs] == [ring.shape for ring in end[0].inputs]
+    assert start[0].waveform.shape == end[0].waveform.shape
+
+
+def test_progress_adds_up_to_all_samples_of_all_utterances(engine: Engine) -> None:
+    batch, made = ROWS + 1, []
+    conditioning = condition(engine.network, tiny_config(), batch, frames=2)
+    noise = noise_for(engine.network, batch, frames=2)
+    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(batch), progress=made.append)
+    assert sum(made) == waveform.numel()
+    assert len(made) > 1
+
+
+def test_autocast_around_it_does_not_change_the_waveform() -> None:
+    network = tiny_network()
+    engine, conditioning, noise = ReferenceEngine(network), condition(network, tiny_config()), noise_for(network, 1)
+    plain, _ = engine.generate(conditioning, noise, engine.initial_state(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, _ = engine.generate(conditioning, noise, engine.initial_state(1))
+    assert torch.equal(plain, inside)
+
+
+def test_auto_takes_the_first_engine_that_supports_the_network() -> None:
+    network = tiny_network()
+    first = next(kind for kind in ENGINES if kind.supports(network))
+    assert type(create_engine("auto", network)) is first
+    assert isinstance(create_engine("torch", network), ReferenceEngine)
+
+
+def test_an_unknown_engine_is_refused_with_the_names_of_the_known() -> None:
+    with pytest.raises(ValueError, match=r"`engine` must be one of auto, .*torch.*, but is 'warp'"):
+        create_engine("warp", tiny_network())
+
+
+def test_a_network_in_training_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Call network\.eval\(\)"):
+        create_engine("torch", tiny_network().train())

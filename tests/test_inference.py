@@ -1,0 +1,516 @@
+"""Loading, checking, inferring: the same audio from the same arguments, and a clear word on everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from torch import Tensor
+
+import vocoder
+from vocoder.config import VocoderConfig, to_dict
+from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
+from vocoder.inference.vocoder import Vocoder
+
+FRAMES = 4
+
+
+def tiny_vocoder(config: VocoderConfig | None = None) -> Vocoder:
+    config = config or tiny_config()
+    return Vocoder(config, tiny_network(config), {"steps": 12})
+
+
+@pytest.fixture
+def model() -> Vocoder:
+    return tiny_vocoder()
+
+
+@pytest.fixture
+def mel(model: Vocoder) -> Tensor:
+    return speech_like_mel(model.mel, FRAMES)[0]
+
+
+@pytest.fixture
+def folder(model: Vocoder, tmp_path: Path) -> Path:
+    model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def write_checkpoint(path: Path, model: Vocoder, **changes: Any) -> Path:
+    """What Lightning writes, as far as it matters here."""
+    checkpoint = {
+        "hyper_parameters": {**to_dict(model.config), "learning_rate": 1e-3},
+        "state_dict": {f"network.{key}": value for key, value in model.network.state_dict().items()},
+        "global_step": 7,
+        "epoch": 1,
+    }
+    torch.save({**checkpoint, **changes}, path)
+    return path
+
+
+# --- infer
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_time_is_frames_times_hop_length_in_the_range_of_a_waveform(distribution: str) -> None:
+    model = tiny_vocoder(tiny_config(distribution))
+    waveform = model.infer(speech_like_mel(model.mel, FRAMES)[0])
+    assert waveform.shape == (FRAMES * model.hop_length,)
+    assert waveform.dtype == torch.float32
+    assert waveform.abs().max() <= 1
+    assert not waveform.is_inference()
+
+
+def test_the_same_seed_gives_the_same_waveform_and_another_seed_another(model: Vocoder, mel: Tensor) -> None:
+    assert torch.equal(model.infer(mel, seed=5), model.infer(mel, seed=5))
+    assert not torch.equal(model.infer(mel, seed=5), model.infer(mel, seed=6))
+
+
+def test_each_row_of_a_batch_equals_the_utterance_of_its_index_alone(model: Vocoder) -> None:
+    mels = speech_like_mel(model.mel, FRAMES, batch=3)
+    together = model.infer(mels, seed=2, utterance=10)
+    assert together.shape == (3, FRAMES * model.hop_length)
+    for row in range(3):
+        assert torch.equal(together[row], model.infer(mels[row], seed=2, utterance=10 + row))
+
+
+def test_the_piece_length_changes_no_bit(model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = model.infer(mel)
+    monkeypatch.setattr("vocoder.inference.vocoder.PIECE_FRAMES", 1)
+    assert torch.equal(model.infer(mel), whole)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "float64", "strided", "big-endian", "half", "with gradient"])
+def test_every_kind_of_real_mel_is_taken(model: Vocoder, mel: Tensor, kind: str) -> None:
+    mel = mel.half().float()
+    variants: dict[str, Any] = {
+        "numpy": mel.numpy(),
+        "float64": mel.double(),
+        "strided": np.ascontiguousarray(mel.numpy().T).T,
+        "big-endian": mel.numpy().astype(">f4"),
+        "half": mel.half(),
+        "with gradient": mel.clone().requires_grad_(),
+    }
+    assert torch.equal(model.infer(variants[kind]), model.infer(mel))
+
+
+def test_infer_leaves_mel_weights_and_the_random_generator_as_they_were(model: Vocoder, mel: Tensor) -> None:
+    before, weights = mel.clone(), {key: value.clone() for key, value in model.network.state_dict().items()}
+    generator = torch.get_rng_state()
+    model.infer(mel)
+    assert torch.equal(mel, before)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(value, weights[key]) for key, value in model.network.state_dict().items())
+
+
+def test_lower_temperature_comes_nearer_to_the_middle_of_the_law() -> None:
+    config = tiny_config("gaussian", num_components=1, linear_prediction_order=0)
+    model = tiny_vocoder(config)
+    with torch.no_grad():
+        model.network.output_2.weight.zero_()
+        model.network.output_2.bias.copy_(torch.tensor([0.0, 0.0, -3.0]))
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    wide, narrow = model.infer(mel), model.infer(mel, temperature=0.5)
+    torch.testing.assert_close(narrow, wide / 2, rtol=0, atol=1 / 32768)  # rounding to a level
+
+
+def test_each_speaker_has_a_voice_of_its_own() -> None:
+    model = tiny_vocoder(tiny_config(num_speakers=3))
+    mels = speech_like_mel(model.mel, FRAMES).expand(2, -1, -1)
+    together = model.infer(mels, speaker=[2, 0])
+    assert torch.equal(together[0], model.infer(mels[0], speaker=2))
+    assert torch.equal(model.infer(mels, speaker=1), model.infer(mels, speaker=torch.tensor([1, 1])))
+    assert not torch.equal(model.infer(mels[0], speaker=0), model.infer(mels[0], speaker=1))
+
+
+def test_progress_adds_up_to_all_samples(model: Vocoder, mel: Tensor) -> None:
+    made: list[int] = []
+    waveform = model.infer(mel, progress=made.append)
+    assert sum(made) == len(waveform)
+
+
+# --- what is refused
+
+SHAPE = r"`mel` must have shape \(8, frames\) or \(batch, 8, frames\), but has"
+BAD_MELS: dict[str, tuple[Any, type[Exception], str]] = {
+    "rank": (torch.zeros(1, 1, 8, 4), ValueError, SHAPE + r" \(1, 1, 8, 4\)\. .*squeeze"),
+    "vector": (torch.zeros(8), ValueError, SHAPE + r" \(8,\)\. .*mel\[None\]"),
+    "bands": (torch.zeros(9, 4), ValueError, SHAPE + r" \(9, 4\)\. Take a model for mels with 9 bands"),
+    "time-first": (torch.zeros(4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(0, 1\)"),
+    "time-first batch": (torch.zeros(2, 4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(1, 2\)"),
+    "no frames": (torch.zeros(8, 0), ValueError, SHAPE + r".*empty"),
+    "no utterances": (torch.zeros(0, 8, 4), ValueError, SHAPE + r".*empty"),
+    "integers": (
+        torch.zeros(8, 4, dtype=torch.int64),
+        TypeError,
+        r"real floating-point numbers, but holds torch\.int64",
+    ),
+    "integer array": (np.zeros((8, 4), dtype=np.int16), TypeError, "real floating-point numbers, but holds int16"),
+    "complex": (torch.zeros(8, 4, dtype=torch.complex64), TypeError, "complex64. Take the logarithm of its magnitude"),
+    "complex array": (
+        np.zeros((8, 4), dtype=np.complex64),
+        TypeError,
+        "complex64. Take the logarithm of its magnitude",
+    ),
+    "objects": (np.full((8, 4), None), TypeError, "real floating-point numbers, but holds object"),
+    "text": ("mel.npy", TypeError, "tensor or a NumPy array, but is a str"),
+    "equal list": ([torch.zeros(8, 4)] * 2, TypeError, r"list of 2\. Join .*torch\.stack"),
+    "unequal list": ([torch.zeros(8, 4), torch.zeros(8, 5)], TypeError, r"unequal shapes .*Infer them one by one"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MELS)
+def test_a_mel_that_cannot_be_inferred_is_refused_with_rule_fact_and_remedy(model: Vocoder, case: str) -> None:
+    mel, error, message = BAD_MELS[case]
+    with pytest.raises(error, match=message):
+        model.infer(mel)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+def test_the_first_frame_that_is_not_finite_is_named(model: Vocoder, value: float) -> None:
+    mels = speech_like_mel(model.mel, FRAMES, batch=2).double()
+    mels[1, 3, 2] = value
+    with pytest.raises(ValueError, match="frame 2 of utterance 1 is the first of 1 that hold NaN or infinity"):
+        model.infer(mels)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-100.0, 0.0), (0.0, 1.0), (0.0, 80.0), (-4.0, 4.0)], ids=["dB", "[0, 1]", "dB up", "[-4, 4]"]
+)
+def test_a_mel_of_another_dialect_is_warned_of_with_both_ranges(model: Vocoder, low: float, high: float) -> None:
+    mel = torch.linspace(low, high, 8 * FRAMES).reshape(8, FRAMES)
+    with pytest.warns(
+        UserWarning, match=rf"between about -11\.5 and 2\.3 .*lies between {low:.1f} and {high:.1f}"
+    ) as seen:
+        model.infer(mel)
+    assert seen[0].filename == __file__
+
+
+def test_speech_and_digital_silence_are_not_warned_of(model: Vocoder, mel: Tensor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.infer(mel)
+        model.infer(torch.full_like(mel, model.mel.log_floor))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "message"),
+    [
+        ("temperature", 0.0, ValueError, "`temperature` must be positive and finite, but is 0"),
+        ("temperature", -1, ValueError, "must be positive"),
+        ("temperature", float("nan"), ValueError, "must be positive and finite, but is nan"),
+        ("temperature", float("inf"), ValueError, "must be positive and finite, but is inf"),
+        ("temperature", None, TypeError, "`temperature` must be a number"),
+        ("seed", -1, ValueError, "`seed` must lie between"),
+        ("seed", 2**64, ValueError, "`seed` must lie between"),
+        ("seed", 0.5, TypeError, "`seed` must be an integer"),
+        ("seed", None, TypeError, "`seed` must be an integer"),
+        ("utterance", -1, ValueError, "`utterance` must lie between"),
+        ("engine", "warp", ValueError, "`engine` must be one of auto, .*torch"),
+        ("speaker", 0, ValueError, "single voice, but `speaker` is 0. Leave it out"),
+    ],
+)
+def test_an_option_outside_its_range_is_refused(
+    model: Vocoder, mel: Tensor, option: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        model.infer(mel, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("speaker", "error", "message"),
+    [
+        (None, ValueError, "index from 0 to 2.*none was given"),
+        (3, ValueError, "index from 0 to 2.*but is 3"),
+        (-1, ValueError, "index from 0 to 2.*but is -1"),
+        ([0, 1, 2], ValueError, "one for each of 2 utterances, but has shape"),
+        (0.5, TypeError, "whole numbers"),
+        ("anna", TypeError, "whole numbers"),
+    ],
+)
+def test_a_speaker_that_the_model_does_not_have_is_refused(speaker: Any, error: type[Exception], message: str) -> None:
+    model = tiny_vocoder(tiny_config(num_speakers=3))
+    with pytest.raises(error, match=message):
+        model.infer(speech_like_mel(model.mel, FRAMES, batch=2), speaker=speaker)
+
+
+# --- bundles
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_saved_and_loaded_a_model_gives_the_same_audio(distribution: str, tmp_path: Path) -> None:
+    per_band = tiny_mel_config(shift=[float(band) for band in range(8)], clip=(-12.0, 3.0))
+    model = tiny_vocoder(tiny_config(distribution, mel=per_band, num_speakers=2, residual_scale=0.7))
+    model.save_pretrained(tmp_path / "deep" / "model")
+    loaded = Vocoder.from_pretrained(tmp_path / "deep" / "model")
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    assert loaded.config == model.config
+    assert loaded.training == {"steps": 12}
+    assert (loaded.sample_rate, loaded.hop_length) == (8000, 16)
+    assert torch.equal(loaded.infer(mel, speaker=1), model.infer(mel, speaker=1))
+
+
+def test_a_bundle_holds_two_files_readable_by_those_who_may_read_the_folder(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
+def test_loading_a_model_draws_nothing_from_the_random_generator(folder: Path) -> None:
+    before = torch.get_rng_state()
+    load_bundle(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_save_that_fails_midway_leaves_the_old_model_or_none(
+    model: Vocoder, folder: Path, tmp_path: Path, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(path: Path, content: bytes) -> None:
+        path.open("wb").close()
+        raise OSError("No space left on device")
+
+    before = model.infer(mel)
+    monkeypatch.setattr(Path, "write_bytes", half)
+    for target in (folder, tmp_path / "new"):
+        with pytest.raises(OSError, match="No space left"):
+            save_bundle(target, tiny_config(), tiny_network())
+    assert [file.name for file in tmp_path.iterdir()] == [folder.name]
+    assert torch.equal(Vocoder.from_pretrained(folder).infer(mel), before)
+
+
+@pytest.mark.parametrize("replaced", [0, 1])
+def test_killed_between_its_files_a_save_leaves_no_model_rather_than_a_mixed_one(
+    folder: Path, replaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def killed(source: Path, target: Path) -> None:
+        if len(calls) == replaced:
+            raise KeyboardInterrupt
+        calls.append(target)
+        Path(source).rename(target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(folder, tiny_config(), tiny_network())
+    with pytest.raises(FileNotFoundError, match=rf"has no {CONFIG_FILE}"):
+        load_bundle(folder)
+
+
+def test_saving_leaves_other_files_of_the_folder_alone(model: Vocoder, folder: Path) -> None:
+    (folder / "README.md").write_text("card")
+    model.save_pretrained(folder)
+    assert (folder / "README.md").read_text() == "card"
+
+
+def test_a_newer_format_is_refused_with_the_way_out(folder: Path) -> None:
+    edit_config(folder, format_version=2)
+    with pytest.raises(ValueError, match=r"config\.json has format version 2, but .* up to 1\. Upgrade"):
+        load_bundle(folder)
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": None}, "must say its `format_version`"),
+        ({"mel": {"n_mel": 8}}, "describes no model: MelConfig has no field n_mel"),
+        ({"mel": {"n_mels": "8"}}, "describes no model"),
+        ({"network": {"distribution": {"bits": 99}}}, "bits must lie between 2 and 12"),
+        ({"mel": 3}, "describes no model"),
+    ],
+)
+def test_a_config_that_describes_no_model_is_named(folder: Path, changes: dict[str, Any], message: str) -> None:
+    edit_config(folder, **changes)
+    with pytest.raises(ValueError, match=rf"config\.json.*{message}"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe\x00"])
+def test_a_damaged_config_is_named(folder: Path, content: bytes) -> None:
+    (folder / CONFIG_FILE).write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load_bundle(folder)
+
+
+def test_damaged_weights_are_named_wherever_they_are_cut(folder: Path) -> None:
+    path = folder / WEIGHTS_FILE
+    whole = path.read_bytes()
+    for content in (b"", b"\x00", os.urandom(1000), whole[:7], whole[:100], whole[:-1], whole + b"more"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+            load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dilation_cycles": 3}, r"it lacks layers\..*and \d+ more.*in another shape skip\.weight"),
+        ({"layers_per_cycle": 2}, r"unknown to this model, layers\."),
+        ({"skip_channels": 16}, r"another shape output_1\.bias \(12,\) instead of \(16,\)"),
+    ],
+)
+def test_weights_of_another_model_are_refused_naming_what_differs(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    edit_config(folder, network=to_dict(tiny_config(**changes).network))
+    with pytest.raises(ValueError, match=rf"model\.safetensors must hold the weights.*{message}"):
+        load_bundle(folder)
+
+
+def test_weights_that_are_not_finite_are_refused(model: Vocoder, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.network.skip.bias[0] = float("nan")
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"not all finite skip\.bias"):
+        load_bundle(tmp_path)
+
+
+# --- checkpoints
+
+
+def test_a_training_checkpoint_gives_the_same_audio_as_its_network(model: Vocoder, mel: Tensor, tmp_path: Path) -> None:
+    loaded = Vocoder.from_pretrained(write_checkpoint(tmp_path / "last.ckpt", model))
+    assert loaded.training == {"steps": 7, "epochs": 1}
+    assert torch.equal(loaded.infer(mel), model.infer(mel))
+
+
+def test_of_a_checkpoint_the_averaged_weights_are_taken(model: Vocoder, tmp_path: Path) -> None:
+    now = {f"network.{key}": torch.zeros_like(value) for key, value in model.network.state_dict().items()}
+    network = load_checkpoint(write_checkpoint(tmp_path / "a.ckpt", model, current_model_state=now)).network
+    assert torch.equal(network.skip.weight, model.network.skip.weight)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_the_code_not_run(model: Vocoder, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "boom",)
+
+    write_checkpoint(tmp_path / "zip.ckpt", model, callbacks=Bomb())
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("zip.ckpt", "plain.ckpt"):
+        with pytest.raises(ValueError, match=rf"{name} could not be read as a checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "boom").exists()
+
+
+def test_a_damaged_checkpoint_is_named_wherever_it_is_cut(model: Vocoder, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "cut.ckpt", model)
+    whole = path.read_bytes()
+    for content in (b"", os.urandom(1000), whole[:10], whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cut\.ckpt could not be read as a checkpoint"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [[], {"state_dict": {}}, {"hyper_parameters": 3, "state_dict": {}}, torch.zeros(2)])
+def test_a_file_of_another_program_is_no_checkpoint(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"other\.ckpt is no checkpoint of a vocoder"):
+        load_checkpoint(tmp_path / "other.ckpt")
+
+
+# --- finding a model
+
+
+def test_a_model_that_does_not_exist_is_refused_with_what_may_be_passed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"must be a folder, a \.ckpt file, a hub id .*there is no 'nobody'"):
+        Vocoder.from_pretrained("nobody")
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        Vocoder.from_pretrained(tmp_path / "missing" / "model")
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
+        Vocoder.from_pretrained(tmp_path)
+
+
+def test_a_weights_file_alone_is_refused_with_the_way_out(folder: Path) -> None:
+    with pytest.raises(ValueError, match="For a bundle pass its folder"):
+        Vocoder.from_pretrained(folder / WEIGHTS_FILE)
+
+
+def test_a_hub_id_is_fetched_once_no_such_folder_exists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def snapshot(name: str, **options: Any) -> str:
+        asked.append((name, options["revision"]))
+        return str(folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    Vocoder.from_pretrained("anna/voice", revision="v1")
+    assert asked == [("anna/voice", "v1")]
+
+
+def test_a_hub_that_does_not_answer_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def snapshot(name: str, **_: Any) -> str:
+        raise ConnectionError("no network.")
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    with pytest.raises(OSError, match=r"no folder 'anna/voice', and it could not be fetched .* no network"):
+        Vocoder.from_pretrained("anna/voice")
+
+
+def test_without_huggingface_hub_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match="pip install huggingface_hub"):
+        Vocoder.from_pretrained("anna/voice")
+
+
+def test_a_voice_of_the_package_is_found_by_its_name(
+    model: Vocoder, mel: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vocoder.inference.vocoder.VOICES", tmp_path)
+    model.save_pretrained(tmp_path / "anna-8")
+    assert torch.equal(vocoder.infer(mel, "anna-8"), model.infer(mel))
+    with pytest.raises(FileNotFoundError, match=r"\(anna-8\), but there is no 'ana-8'"):
+        vocoder.infer(mel, "ana-8")
+
+
+def test_a_model_is_loaded_once_and_again_after_it_has_changed(model: Vocoder, folder: Path, mel: Tensor) -> None:
+    from vocoder.inference.vocoder import _cached
+
+    _cached.cache_clear()
+    first = vocoder.infer(mel, folder, seed=1)
+    assert torch.equal(vocoder.infer(mel, folder, seed=1), first)
+    assert torch.equal(vocoder.infer(mel, model, seed=1), first)
+    assert _cached.cache_info().misses == 1
+    tiny_vocoder().save_pretrained(folder)
+    os.utime(folder / CONFIG_FILE, (0, 0))
+    assert not torch.equal(vocoder.infer(mel, folder, seed=1), first)
+
+
+ALONE = """
+import sys, warnings
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+import torch, vocoder
+mel = torch.full((8, 4), -7.0) + torch.arange(4.0)
+print(tuple(vocoder.infer(mel, {folder!r}).shape), vocoder.__version__)
+"""
+
+
+def test_inference_runs_with_all_of_training_uninstalled_and_says_nothing(folder: Path) -> None:
+    blocked = ("lightning", "pytorch_lightning", "wandb", "librosa", "torchaudio", "huggingface_hub", "soundfile")
+    code = ALONE.format(blocked=blocked, folder=str(folder))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+    assert run.stdout == f"(64,) {vocoder.__version__}\n"

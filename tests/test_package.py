@@ -1,0 +1,114 @@
+"""What holds for the package as a whole: its import, its rooms, its papers."""
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vocoder"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingface_hub")
+
+# In signal order: a room may import itself and the rooms before it, never a later one.
+ROOMS = ("config", "features", "model", "engines", "inference", "data", "training", "evaluation", "interop", "cli")
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_import_is_light_and_silent():
+    result = run_python(f"import json, sys, vocoder; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))")
+    assert json.loads(result.stdout) == []
+    assert result.stderr == ""
+
+
+def test_public_names_resolve():
+    vocoder = importlib.import_module("vocoder")
+    assert "Vocoder" in vocoder.__all__
+    for name in vocoder.__all__:
+        assert getattr(vocoder, name) is not None
+
+
+def test_annotations_are_part_of_the_interface():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def imported_rooms(path):
+    """Rooms of vocoder that a file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; write the full name."
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name.split(".")[1] for name in names if name.startswith("vocoder.")}
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/*.py")) + MODULES, ids=lambda path: str(path.name))
+def test_arrows_between_rooms_point_up(path):
+    if path.name == "__main__.py":
+        return
+    allowed = ROOMS[: ROOMS.index(room_of(path)) + 1]
+    for room in imported_rooms(path) & set(ROOMS):
+        assert room in allowed, f"{path.relative_to(ROOT)} imports vocoder.{room}, which comes later in {ROOMS}."
+
+
+def test_the_network_knows_no_lightning_and_no_files():
+    for path in (PACKAGE / "model").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in {"lightning", "soundfile", "yaml", "json", "matplotlib", "pathlib"}
+
+
+def test_architecture_lists_every_module():
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    missing = [str(path.relative_to(ROOT)) for path in MODULES if path.name not in architecture]
+    assert not missing, f"ARCHITECTURE.md has no line about {missing}."
+
+
+def test_readme_is_a_front_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.split()) <= 600
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("recipes/**/*.md")), ids=lambda p: p.name)
+def test_relative_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:|#", target):
+            assert (path.parent / target.split("#")[0]).exists(), f"{path.name} links to {target}, which is not there."
+
+
+def test_version_is_the_newest_in_the_changelog():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)[1]
+    assert re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)[0] == version
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("This is not a git checkout.")
+    place = re.compile(r"(?<![\w.])/(work|home|root|Users|mnt|scratch)/\w")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".html", ".json", ".cpp"}:
+            found = place.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{name} mentions {found[0]}…: write a path that exists everywhere."

@@ -1,0 +1,79 @@
+"""Every recipe builds its model and data, and says nothing that it does not mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vocoder.config import NETWORKS, to_dict
+
+pytest.importorskip("lightning")
+from lightning.pytorch.cli import LightningCLI
+
+from vocoder.data.datamodule import VocoderDataModule
+from vocoder.training.cli import VocoderCLI
+from vocoder.training.module import VocoderModule
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+NAMES = sorted(path.parent.name for path in RECIPES.glob("*/train.yaml"))
+
+# jsonargparse announces its version 5 to whoever calls it as Lightning 2.6 does.
+pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+
+
+class Parsed(VocoderCLI):
+    """The command line without a trainer, which a recipe for GPUs would not get here."""
+
+    def instantiate_trainer(self, **kwargs):
+        return None
+
+
+def parse(name: str, monkeypatch) -> LightningCLI:
+    arguments = ["--config", str(RECIPES / name / "train.yaml")]
+    monkeypatch.setattr("sys.argv", ["vocoder"])
+    return Parsed(
+        VocoderModule,
+        VocoderDataModule,
+        auto_configure_optimizers=False,
+        run=False,
+        seed_everything_default=0,
+        parser_kwargs={"parser_mode": "yaml"},
+        args=arguments,
+    )
+
+
+def test_there_are_recipes():
+    assert {"demo", "ljspeech"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_builds_a_model_and_data_that_agree(name, monkeypatch):
+    cli = parse(name, monkeypatch)
+    assert cli.datamodule.mel == cli.model.mel_config
+    assert cli.datamodule.cut.margin == cli.model.margin
+    assert cli.config.trainer.max_steps > cli.model.hparams["warmup_steps"]
+    assert cli.config.run.folder == f"runs/{name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_validates_within_its_run(name):
+    trainer = yaml.safe_load((RECIPES / name / "train.yaml").read_text())["trainer"]
+    assert trainer["val_check_interval"] <= trainer["max_steps"]
+    assert trainer["check_val_every_n_epoch"] is None  # a run is one epoch
+
+
+def test_the_recipe_for_ljspeech_trains_the_default_network(monkeypatch):
+    assert parse("ljspeech", monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64"])
+
+
+def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monkeypatch):
+    default, demo = to_dict(NETWORKS["wavenet-64"]), parse("demo", monkeypatch).model.hparams["network"]
+    assert {name for name in default if default[name] != demo[name]} == {
+        "residual_channels",
+        "gate_channels",
+        "skip_channels",
+        "conditioning_channels",
+        "layers_per_cycle",
+    }

@@ -1,0 +1,190 @@
+"""Segments are the file's own samples, their mels those of the whole file, and their order a function of the seed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import tiny_config, tiny_mel_config
+
+from vocoder.data.corpora import CorpusError, Utterance
+from vocoder.data.segments import Continuing, Cut, RandomSegments, WholeUtterances
+from vocoder.features.mel import LogMelSpectrogram
+from vocoder.training.module import VocoderModule
+
+RATE, HOP = 8000, 16
+FRAMINGS = ("half_hop", "centered")
+
+
+def write(path: Path, samples: int, channels: int = 1) -> Utterance:
+    seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big")
+    audio = np.random.default_rng(seed).uniform(-0.5, 0.5, (samples, channels))
+    soundfile.write(path, audio, RATE, subtype="FLOAT")
+    return Utterance(path.stem, path, samples)
+
+
+def read(utterance: Utterance) -> torch.Tensor:
+    return torch.from_numpy(soundfile.read(utterance.path, dtype="float32", always_2d=True)[0].mean(axis=1))
+
+
+def module_and_cut(framing: str = "half_hop") -> tuple[VocoderModule, Cut]:
+    config = tiny_config(mel=tiny_mel_config(framing=framing))
+    module = VocoderModule(config.mel, config.network)
+    return module, Cut(HOP, module.margin)
+
+
+def batch_of(item: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.unsqueeze(0) for name, value in item.items()}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("start", [0, 1, 20, 42])
+def test_a_segment_is_a_stretch_of_the_file_mixed_down_to_mono(tmp_path, start, channels):
+    module, cut = module_and_cut()
+    utterance = write(tmp_path / "a.wav", 50 * HOP + 5, channels)
+    item = cut(utterance, start, 8)
+    waveform, _ = module.target(batch_of(item))
+    torch.testing.assert_close(waveform[0], read(utterance)[start * HOP : (start + 8) * HOP], rtol=0, atol=0)
+    assert item["mask"].all()
+    assert len(item["waveform"]) == sum(module.margin) + 8 * HOP
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("odd", [0, 5, 15], ids=lambda n: f"{n} samples beyond the last frame")
+@pytest.mark.parametrize("start", [0, 1, 3, 17, 39, 41, 42])
+def test_the_conditioning_of_a_segment_is_that_part_of_what_inference_makes_of_the_whole_file(
+    tmp_path, start, odd, framing
+):
+    module, cut = module_and_cut(framing)
+    utterance = write(tmp_path / "a.wav", 50 * HOP + odd)
+    mel = LogMelSpectrogram(module.mel_config)(read(utterance)[None])[..., :50]
+    whole = module.network.condition(mel).slice_frames(start, start + 8)
+    part = module.condition(batch_of(cut(utterance, start, 8)))
+    for name in ("context", "coefficients", "scale"):
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name), rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_the_likelihood_of_a_whole_utterance_is_that_of_the_network_on_the_plain_file(tmp_path, framing):
+    module, cut = module_and_cut(framing)
+    utterance = write(tmp_path / "a.wav", 50 * HOP + 7)
+    waveform = read(utterance)[None]
+    mel = LogMelSpectrogram(module.mel_config)(waveform)[..., :50]
+    parameters = module.network(waveform[:, : 50 * HOP], module.network.condition(mel))  # a past of silence
+    expected = -module.network.distribution.log_prob(parameters, waveform[:, : 50 * HOP]).mean()
+    (item,) = WholeUtterances([utterance], cut, max_frames=1000)
+    torch.testing.assert_close(module.nll(batch_of(item)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_validation_utterance_is_cut_off_at_max_frames(tmp_path):
+    _, cut = module_and_cut()
+    (item,) = WholeUtterances([write(tmp_path / "a.wav", 50 * HOP)], cut, max_frames=20)
+    assert len(item["mask"]) == 20 * HOP
+    assert item["span"].tolist() == [0, 50]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("samples", [1, 2, HOP - 1, HOP, 30, 31, 33, 65, 100])
+def test_a_clip_shorter_than_a_segment_is_padded_and_the_padding_masked(tmp_path, samples, framing):
+    module, cut = module_and_cut(framing)
+    utterance = write(tmp_path / "a.wav", samples)
+    item = cut(utterance, 0, 8)
+    audio = samples if samples < HOP else samples // HOP * HOP
+    assert item["waveform"].shape == (sum(module.margin) + 8 * HOP,)
+    assert item["mask"].tolist() == [t < audio for t in range(8 * HOP)]
+    waveform, _ = module.target(batch_of(item))
+    torch.testing.assert_close(waveform[0, :audio], read(utterance)[:audio], rtol=0, atol=0)
+    assert torch.isfinite(module.nll(batch_of(item)))
+
+
+def test_padding_has_no_part_in_the_loss(tmp_path):
+    module, cut = module_and_cut()
+    batch = batch_of(cut(write(tmp_path / "a.wav", 5 * HOP), 0, 12))
+    assert batch["mask"].sum() == 5 * HOP
+    changed = {**batch, "waveform": batch["waveform"].clone()}
+    end = module.margin[0] + 5 * HOP + module.log_mel.padding[1]  # beyond what the last frame sees
+    changed["waveform"][:, end:] = 0.9
+    assert not torch.equal(module.target(batch)[0], module.target(changed)[0])
+    assert torch.equal(module.nll(batch), module.nll(changed))
+
+
+def test_the_loss_of_a_batch_is_the_mean_over_all_samples_with_audio(tmp_path):
+    module, cut = module_and_cut()
+    items = [cut(write(tmp_path / f"{frames}.wav", frames * HOP), 0, 8) for frames in (2, 8)]
+    apart = [module.nll(batch_of(item)) for item in items]
+    together = module.nll({name: torch.stack([item[name] for item in items]) for name in items[0]})
+    torch.testing.assert_close(together, (2 * apart[0] + 8 * apart[1]) / 10)
+
+
+def test_a_segment_is_a_function_of_seed_and_index(tmp_path):
+    _, cut = module_and_cut()
+    corpus = [write(tmp_path / f"{n}.wav", 60 * HOP) for n in range(3)]
+
+    def take(seed: int, indices: list[int]) -> dict[int, bytes]:
+        segments = RandomSegments(corpus, cut, frames=4, seed=seed)
+        return {index: segments[index]["waveform"].numpy().tobytes() for index in indices}
+
+    forwards = take(0, list(range(20)))
+    np.random.seed(1)
+    assert take(0, list(range(19, -1, -1))) == forwards
+    assert len(set(forwards.values())) > 15
+    assert not set(take(1, list(range(20))).values()) & set(forwards.values())
+
+
+def test_an_utterance_comes_up_in_proportion_to_its_length():
+    lengths = (10, 20, 30, 140)
+    corpus = [Utterance(str(n), Path("unread"), n * HOP) for n in lengths]
+    starts = {length: set() for length in lengths}
+    counts = dict.fromkeys(lengths, 0)
+
+    def count(utterance: Utterance, start: int, frames: int) -> dict[str, torch.Tensor]:
+        counts[utterance.samples // HOP] += 1
+        starts[utterance.samples // HOP].add(start)
+        return {}
+
+    cut = Cut(HOP, (0, 0))
+    segments = RandomSegments(corpus, cut, frames=12, seed=0)
+    segments.cut = count
+    for index in range(2000):
+        segments[index]
+    chi_square = sum((counts[n] - 10 * n) ** 2 / (10 * n) for n in lengths)
+    assert chi_square < 16.3  # 0.1 % of true proportions, three degrees of freedom
+    assert starts[10] == {0}  # shorter than a segment
+    assert starts[20] == set(range(9))
+    assert max(starts[140]) == 128
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_processes_of_a_run_share_its_segments_without_overlap(world_size):
+    seen = [list(Continuing(12, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    assert sorted(index for part in seen for index in part) == list(range(12))
+    assert {len(part) for part in seen} == {len(Continuing(12, rank=0, world_size=world_size))}
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_entering_a_run_in_the_middle_continues_the_same_sequence(world_size):
+    for rank in range(world_size):
+        whole = list(Continuing(24, rank=rank, world_size=world_size))
+        rest = Continuing(24, done=8, rank=rank, world_size=world_size)
+        assert list(rest) == whole[8 // world_size :]
+        assert len(rest) == len(whole)  # Lightning counts from the beginning of the run
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbled", "shorter"])
+def test_a_file_that_changes_during_a_run_is_named(tmp_path, damage):
+    _, cut = module_and_cut()
+    utterance = write(tmp_path / "a.wav", 60 * HOP)
+    if damage == "gone":
+        utterance.path.unlink()
+    elif damage == "garbled":
+        utterance.path.write_bytes(b"no audio")
+    else:
+        write(utterance.path, 50 * HOP)
+    with pytest.raises(CorpusError, match=r"a\.wav cannot be read any more: .*`--ckpt_path last`"):
+        cut(utterance, 40, 16)
+    with pytest.raises(CorpusError, match=r"a\.wav cannot be read any more"):
+        cut(utterance, 55, 5)

@@ -1,0 +1,280 @@
+"""The numbers of a vocoder, as frozen dataclasses: what a mel means and what the network looks like.
+
+Every number lives here once; everything that follows from numbers is a property. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+Config = TypeVar("Config")
+
+
+def _require(rule: bool, message: str) -> None:
+    if not rule:
+        raise ValueError(message)
+
+
+def _require_known_names(config: Any) -> None:
+    """A field that is a `Literal` holds one of its names, also when it was read from a file."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal:
+            value, choices = getattr(config, name), get_args(hint)
+            _require(value in choices, f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """What a mel spectrogram means, exactly: everything needed to compute one from a waveform, or to read one.
+
+    The defaults are HiFi-GAN's dialect at 22 050 Hz (`meldataset.py` of jik876/hifi-gan), which BigVGAN, Matcha-TTS
+    and CosyVoice share: the most widely produced mel. A value is computed as
+
+        spectrum = (|STFT|² + power_epsilon) ** (power / 2)
+        band     = filterbank @ spectrum
+        log_band = log(max(band, floor))   or   log(band + floor)
+        mel      = (log_band - shift) / scale, then clipped to `clip`
+
+    Attributes:
+        sample_rate: Of the waveform, in Hz.
+        n_fft: Length of the Fourier transform, in samples.
+        win_length: Length of the analysis window, in samples, at most `n_fft`.
+        hop_length: Samples per frame.
+        window: `hann` is periodic, `hann_symmetric` is NeMo's.
+        n_mels: Number of bands.
+        f_min: Lower edge of the lowest band, in Hz.
+        f_max: Upper edge of the highest band, in Hz, at most half the sample rate.
+        mel_scale: Formula from Hz to mel.
+        mel_norm: `slaney` gives each filter unit area; `none` leaves unit height.
+        power: 1 for magnitude, 2 for power.
+        power_epsilon: Added to |STFT|² before the root.
+        log: `ln`, `log10`, or `db` for 20·log10.
+        guard: How zero is kept out of the logarithm: `clamp` takes the maximum with `floor`, `add` adds it.
+        floor: Smallest band value (clamp), or the value added.
+        shift: Subtracted after the logarithm; one number, or one for each band.
+        scale: Divides after the shift; one number, or one for each band.
+        clip: Lowest and highest value of the result, or None.
+        pre_emphasis: Coefficient of `x[t] - pre_emphasis · x[t-1]` before the analysis; 0 for none.
+        framing: `half_hop` centres frame k on sample (k + ½)·hop_length, so that frames = time / hop_length;
+            `centered` centres it on k·hop_length, so that frames = 1 + time // hop_length.
+    """
+
+    sample_rate: int = 22_050
+    n_fft: int = 1024
+    win_length: int = 1024
+    hop_length: int = 256
+    window: Literal["hann", "hann_symmetric"] = "hann"
+    n_mels: int = 80
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    power: float = 1.0
+    power_epsilon: float = 1e-9
+    log: Literal["ln", "log10", "db"] = "ln"
+    guard: Literal["clamp", "add"] = "clamp"
+    floor: float = 1e-5
+    shift: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    clip: tuple[float, float] | None = None
+    pre_emphasis: float = 0.0
+    framing: Literal["half_hop", "centered"] = "half_hop"
+
+    def __post_init__(self) -> None:
+        _require_known_names(self)
+        for name in ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels"):
+            _require(getattr(self, name) > 0, f"mel.{name} must be positive, but is {getattr(self, name)}.")
+        _require(
+            self.hop_length <= self.win_length <= self.n_fft,
+            f"mel needs hop_length <= win_length <= n_fft, but has {self.hop_length}, {self.win_length}, {self.n_fft}.",
+        )
+        _require(
+            0 <= self.f_min < self.f_max <= self.sample_rate / 2,
+            f"mel needs 0 <= f_min < f_max <= sample_rate / 2 = {self.sample_rate / 2:g} Hz, but has f_min "
+            f"{self.f_min:g} and f_max {self.f_max:g}. Lower f_max, or raise sample_rate.",
+        )
+        _require(self.floor > 0, f"mel.floor must be positive, but is {self.floor}.")
+        for name in ("shift", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                object.__setattr__(self, name, tuple(float(v) for v in value))
+                _require(len(value) == self.n_mels, f"mel.{name} needs {self.n_mels} values, but has {len(value)}.")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        _require(min(scales) > 0, f"mel.scale must be positive, but holds {min(scales)}.")
+        if self.clip is not None:
+            object.__setattr__(self, "clip", tuple(self.clip))
+
+    @property
+    def log_factor(self) -> float:
+        """Multiplies a natural logarithm to give this dialect's logarithm."""
+        return {"ln": 1.0, "log10": 1 / math.log(10), "db": 20 / math.log(10)}[self.log]
+
+    @property
+    def log_floor(self) -> float:
+        """Logarithm of the floor, before shift and scale: what digital silence becomes."""
+        return self.log_factor * math.log(self.floor)
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Values that speech at any level can take, after shift and scale; a rough upper end, an exact lower one.
+
+        Full-scale noise reaches a band value near 1 (Slaney norm) or some 100 (none); beyond is another dialect.
+        """
+        if self.clip is not None:
+            return self.clip
+        loudest = self.log_factor * (math.log(10.0) if self.mel_norm == "slaney" else math.log(1000.0)) * self.power
+        shifts = self.shift if isinstance(self.shift, tuple) else (self.shift,) * self.n_mels
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,) * self.n_mels
+        pairs = list(zip(shifts, scales, strict=True))
+        return (
+            min((self.log_floor - shift) / scale for shift, scale in pairs),
+            max((loudest - shift) / scale for shift, scale in pairs),
+        )
+
+
+@dataclass(frozen=True)
+class DistributionConfig:
+    """The law of one sample given the past.
+
+    Attributes:
+        name: `mixture_of_logistics` and `gaussian` are continuous, discretised to 16 bits; `mu_law_categorical`
+            is a softmax over 2**bits mu-law levels, the original WaveNet's.
+        num_components: Of a mixture.
+        bits: Of the mu-law code.
+    """
+
+    name: Literal["mixture_of_logistics", "gaussian", "mu_law_categorical"] = "mixture_of_logistics"
+    num_components: int = 10
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _require_known_names(self)
+        _require(self.num_components >= 1, f"num_components must be at least 1, but is {self.num_components}.")
+        _require(2 <= self.bits <= 12, f"bits must lie between 2 and 12, but is {self.bits}.")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The size and shape of a WaveNet. The defaults are `wavenet-64`, which is faster than real time on one CPU core.
+
+    Attributes:
+        residual_channels: Width of the stream that runs through all layers (x).
+        gate_channels: Width before the gate: half filter, half gate; even.
+        skip_channels: Width of the sum of all layers' outputs (s).
+        kernel_size: Taps of each dilated convolution, at least 2.
+        dilation_cycles: How often the dilations 1, 2, 4, … start again ("stacks" elsewhere).
+        layers_per_cycle: Dilations in one cycle ("layers / stacks" elsewhere).
+        conditioning_channels: Width of the mel after the context network (h).
+        context_frames: Mel frames on each side that the context network sees.
+        upsampling_taps: Frames that one sample's conditioning is interpolated from; odd.
+        residual_scale: Multiplies x after each layer; r9y9 uses sqrt(1/2).
+        skip_scale: Multiplies the skip sum; None for sqrt(1 / layers).
+        linear_prediction_order: Past samples of the linear predictor read from the mel; 0 for a plain WaveNet.
+        num_speakers: Size of the speaker table; 0 for a single voice.
+        speaker_channels: Width of a speaker's embedding (g).
+        distribution: The law of one sample.
+    """
+
+    residual_channels: int = 64
+    gate_channels: int = 128
+    skip_channels: int = 128
+    kernel_size: int = 2
+    dilation_cycles: int = 2
+    layers_per_cycle: int = 10
+    conditioning_channels: int = 64
+    context_frames: int = 2
+    upsampling_taps: int = 3
+    residual_scale: float = 1.0
+    skip_scale: float | None = None
+    linear_prediction_order: int = 16
+    num_speakers: int = 0
+    speaker_channels: int = 16
+    distribution: DistributionConfig = field(default_factory=DistributionConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("residual_channels", "gate_channels", "skip_channels", "dilation_cycles", "layers_per_cycle",
+                     "conditioning_channels", "speaker_channels"):  # fmt: skip
+            _require(getattr(self, name) > 0, f"network.{name} must be positive, but is {getattr(self, name)}.")
+        _require(self.gate_channels % 2 == 0, f"network.gate_channels must be even, but is {self.gate_channels}.")
+        _require(self.kernel_size >= 2, f"network.kernel_size must be at least 2, but is {self.kernel_size}.")
+        for name in ("context_frames", "linear_prediction_order", "num_speakers"):
+            _require(getattr(self, name) >= 0, f"network.{name} must be >= 0, but is {getattr(self, name)}.")
+        _require(
+            self.upsampling_taps > 0 and self.upsampling_taps % 2 == 1,
+            f"network.upsampling_taps must be positive and odd, but is {self.upsampling_taps}.",
+        )
+        _require(
+            self.linear_prediction_order == 0 or self.distribution.name != "mu_law_categorical",
+            "Linear prediction offsets the location of a continuous distribution, but the distribution is "
+            "mu_law_categorical. Set network.linear_prediction_order to 0.",
+        )
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Of each layer, in samples: 1, 2, 4, …, started again in every cycle."""
+        return tuple(2**layer for layer in range(self.layers_per_cycle)) * self.dilation_cycles
+
+    @property
+    def receptive_field(self) -> int:
+        """Past samples that one prediction sees, in samples (of the network; the linear predictor sees its order)."""
+        return 1 + (self.kernel_size - 1) * sum(self.dilations)
+
+    @property
+    def margin_frames(self) -> int:
+        """Mel frames on each side that the conditioning of a frame depends on: the look-ahead, in frames."""
+        return self.context_frames + self.upsampling_taps // 2
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """All that inference needs to know beside the weights; what `config.json` of a bundle holds.
+
+    Attributes:
+        mel: The dialect that the network was trained on.
+        network: Its size and shape.
+    """
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain dicts, lists, numbers and strings: what a checkpoint may hold and JSON can say."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Build a config of `kind` from what `to_dict` gave; nested dicts become nested configs.
+
+    Raises:
+        ValueError: A key is unknown, or a value breaks a rule of the config.
+    """
+    nested = {"mel": MelConfig, "network": NetworkConfig, "distribution": DistributionConfig}
+    known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    _require(not unknown, f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    return kind(**{k: from_dict(nested[k], v) if k in nested and isinstance(v, dict) else v for k, v in values.items()})
+
+
+# The networks that recipes and benchmarks name.
+NETWORKS = {
+    "wavenet-64": NetworkConfig(),
+    "wavenet-128": NetworkConfig(
+        residual_channels=128, gate_channels=256, skip_channels=256, conditioning_channels=128, dilation_cycles=3
+    ),
+    # The geometry of r9y9/wavenet_vocoder's egs/mol: 24 layers in 4 stacks, kernel 3, no linear prediction.
+    "r9y9-mol": NetworkConfig(
+        residual_channels=128,
+        gate_channels=256,
+        skip_channels=128,
+        kernel_size=3,
+        dilation_cycles=4,
+        layers_per_cycle=6,
+        conditioning_channels=80,
+        residual_scale=0.5**0.5,
+        linear_prediction_order=0,
+    ),
+}

@@ -1,0 +1,150 @@
+"""Which files a corpus consists of, which of them are fit for training, and which are held out.
+
+Two layouts: LJSpeech's (`metadata.csv` beside `wavs/<id>.<any audio extension>`) and a plain folder of audio.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
+HELD_OUT = 50  # one utterance in so many validates, and as many again test
+TOLERATED = 0.01  # share of unusable files that training goes on without
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording.
+
+    Attributes:
+        id: Its name within the corpus; decides which split it belongs to.
+        path: The audio file.
+        samples: Its length, at its own rate; 0 before it was checked.
+    """
+
+    id: str
+    path: Path
+    samples: int = 0
+
+
+class CorpusError(ValueError):
+    """A corpus is missing, empty, or too damaged to train on; the message says what to do."""
+
+
+def read_corpus(root: str | Path) -> list[Utterance]:
+    """List a corpus, in order of id.
+
+    Args:
+        root: Folder in LJSpeech's layout if it holds a `metadata.csv`, otherwise any folder of audio files.
+
+    Raises:
+        CorpusError: There is no such folder, or no audio in it.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise CorpusError(
+            f"A corpus is a folder of audio, but there is none at {root.absolute()}. Pass another with DATA=/path "
+            f"(`--data.root /path`), or fetch LJSpeech (2.6 GB) with `vocoder download {root.parent}`."
+        )
+    utterances = _ljspeech(root) if (root / "metadata.csv").is_file() else _folder(root)
+    if not utterances:
+        raise CorpusError(
+            f"{root.absolute()} holds no audio: looked for files ending in {', '.join(sorted(AUDIO_SUFFIXES))} "
+            f"{'under wavs/' if (root / 'metadata.csv').is_file() else 'at any depth'}."
+        )
+    return sorted(utterances, key=lambda utterance: utterance.id)
+
+
+def _ljspeech(root: Path) -> list[Utterance]:
+    files = {path.stem: path for path in _audio_files(root / "wavs")}
+    lines = (root / "metadata.csv").read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    ids = [line.split("|", 1)[0].strip() for line in lines if line.strip()]
+    # An id without a file stays in the list: it is reported with the unusable ones, by name.
+    return [Utterance(id_, files.get(id_, root / "wavs" / f"{id_}.wav")) for id_ in dict.fromkeys(ids)]
+
+
+def _folder(root: Path) -> list[Utterance]:
+    # One file for each id: the same sentence as wav and as flac must not end up in training and in test.
+    files = {path.relative_to(root).with_suffix("").as_posix(): path for path in _audio_files(root)}
+    return [Utterance(id_, path) for id_, path in files.items()]
+
+
+def _audio_files(root: Path) -> list[Path]:
+    return sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+
+
+def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[list[Utterance], dict[str, str]]:
+    """Read every file once, with as many threads as there are cores, and tell the usable from the rest.
+
+    Args:
+        utterances: From `read_corpus`.
+        sample_rate: That the mel asks for, in Hz.
+
+    Returns:
+        The usable ones with their lengths, and why each of the others is not, by path.
+
+    Raises:
+        CorpusError: More than 1 % is unusable.
+    """
+    with ThreadPoolExecutor() as pool:
+        checked = list(pool.map(lambda utterance: _check(utterance.path, sample_rate), utterances))
+    results = list(zip(utterances, checked, strict=True))
+    usable = [Utterance(u.id, u.path, result) for u, result in results if isinstance(result, int)]
+    unusable = {str(u.path): result for u, result in results if isinstance(result, str)}
+    if len(unusable) > TOLERATED * len(utterances):
+        raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, len(utterances))}")
+    return usable, unusable
+
+
+def _check(path: Path, sample_rate: int) -> int | str:
+    """Length in samples, or what is wrong with the file."""
+    if not path.is_file():
+        return "missing"
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        return f"unreadable ({error.error_string.rstrip('.')})"
+    if len(samples) == 0:
+        return "empty"
+    if rate != sample_rate:
+        return f"{rate} Hz instead of {sample_rate}"
+    return len(samples) if np.isfinite(samples).all() else "holds NaN or infinity"
+
+
+def describe_unusable(unusable: dict[str, str], total: int) -> str:
+    """One paragraph: how many, which, why, and what to do."""
+    listed = "".join(f"\n  {path}: {reason}" for path, reason in list(unusable.items())[:20])
+    more = f"\n  … and {len(unusable) - 20} more" if len(unusable) > 20 else ""
+    remedy = "\nMend or remove them."
+    if any(" Hz instead of " in reason for reason in unusable.values()):
+        remedy = "\n`vocoder resample IN OUT --sample-rate RATE` converts a folder to another rate."
+    return f"{len(unusable)} of {total} files cannot be used:{listed}{more}{remedy}"
+
+
+def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+    """Divide a corpus into `train`, `validation` and `test`, the latter two with 2 % each, at least one utterance.
+
+    The order is that of a hash of the id: it depends on no random state, and an added utterance moves few others.
+
+    Raises:
+        CorpusError: There are fewer than three utterances.
+    """
+    shuffled = sorted(utterances, key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
+    if len(shuffled) < 3:
+        raise CorpusError(
+            f"Training, validation and test need an utterance each, but the corpus has {len(shuffled)}. "
+            "Cut long recordings into sentences."
+        )
+    held_out = max(1, round(len(shuffled) / HELD_OUT))
+    return {
+        "validation": shuffled[:held_out],
+        "test": shuffled[held_out : 2 * held_out],
+        "train": sorted(shuffled[2 * held_out :], key=lambda utterance: utterance.id),
+    }

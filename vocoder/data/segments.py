@@ -1,0 +1,136 @@
+"""Audio cut for training: which segment comes at which index is a function of the seed, so that a run can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from vocoder.data.corpora import CorpusError, Utterance
+
+Item = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a piece is taken out of an utterance.
+
+    Attributes:
+        hop_length: Samples per frame; a piece begins and ends between frames.
+        margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
+    """
+
+    hop_length: int
+    margin: tuple[int, int]
+
+    def frames(self, utterance: Utterance) -> int:
+        """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
+        return max(1, utterance.samples // self.hop_length)
+
+    def __call__(self, utterance: Utterance, start: int, frames: int) -> Item:
+        """Read `frames` frames from frame `start` on, with the margin.
+
+        Returns:
+            `waveform` (margin + frames · hop_length + margin,): beyond the utterance's ends it is reflected, as
+            `LogMelSpectrogram` does. `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,):
+            the utterance's first frame and the one after its last, counted from the beginning of the piece.
+
+        Raises:
+            CorpusError: The file is no longer as it was when the corpus was checked.
+        """
+        samples = utterance.samples
+        first, stop = start * self.hop_length - self.margin[0], (start + frames) * self.hop_length + self.margin[1]
+        audio = _read(utterance, max(first, 0), min(stop, samples))
+        audio = np.pad(audio, (max(-first, 0), 0), mode="reflect")
+        # The right end: the last frame's margin is reflected, a clip shorter than the segment is silent beyond it.
+        audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode="reflect")
+        audio = np.pad(audio, (0, stop - first - len(audio)))
+        whole = min(self.frames(utterance) * self.hop_length, samples)
+        return {
+            "waveform": torch.from_numpy(audio),
+            "mask": torch.arange(frames * self.hop_length) < whole - start * self.hop_length,
+            "span": torch.tensor([-start, self.frames(utterance) - start]),
+        }
+
+
+def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
+    """Samples start to stop of an utterance, mixed down to mono."""
+    try:
+        with soundfile.SoundFile(utterance.path) as file:
+            file.seek(start)
+            audio = file.read(stop - start, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise _changed(utterance, error.error_string) from error
+    if len(audio) < stop - start:
+        raise _changed(utterance, f"it ends at sample {start + len(audio)} of {utterance.samples}.")
+    return np.asarray(audio.mean(axis=1))
+
+
+def _changed(utterance: Utterance, reason: str) -> CorpusError:
+    return CorpusError(
+        f"A corpus must stay as it is during a run, but {utterance.path} cannot be read any more: {reason} "
+        "Bring the file back, and go on with `--ckpt_path last`."
+    )
+
+
+class RandomSegments(Dataset[Item]):
+    """Endless segments, cut uniformly over the corpus' time: an utterance comes up in proportion to its length.
+
+    Args:
+        utterances: To cut from.
+        cut: How.
+        frames: Length of a segment.
+        seed: Of the sequence; item i is a function of seed and i alone.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], cut: Cut, *, frames: int, seed: int) -> None:
+        self.utterances, self.cut, self.frames, self.seed = utterances, cut, frames, seed
+        self.starts = [max(1, cut.frames(u) - frames + 1) for u in utterances]
+        weights = np.array([cut.frames(u) for u in utterances], dtype=np.float64)
+        self.cumulative = np.cumsum(weights / weights.sum())
+
+    def __getitem__(self, index: int) -> Item:
+        random = np.random.default_rng((self.seed, index))
+        chosen = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.utterances) - 1)
+        return self.cut(self.utterances[chosen], int(random.integers(self.starts[chosen])), self.frames)
+
+
+class WholeUtterances(Dataset[Item]):
+    """Each utterance once, from its beginning, at most `max_frames` long: what validation and test measure."""
+
+    def __init__(self, utterances: Sequence[Utterance], cut: Cut, *, max_frames: int) -> None:
+        self.utterances, self.cut, self.max_frames = utterances, cut, max_frames
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Item:
+        utterance = self.utterances[index]
+        return self.cut(utterance, 0, min(self.cut.frames(utterance), self.max_frames))
+
+
+class Continuing(Sampler[int]):
+    """The indices of a whole run, entered where an interrupted one stopped.
+
+    Its length is the whole run's, as Lightning counts batches from the run's beginning.
+
+    Args:
+        total: Segments in the whole run, all processes together.
+        done: Of these, how many were seen.
+        rank: This process' number among `world_size`.
+        world_size: Processes that share the run.
+    """
+
+    def __init__(self, total: int, *, done: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.total, self.done, self.rank, self.world_size = total, done, rank, world_size
+
+    def __len__(self) -> int:
+        return self.total // self.world_size
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done + self.rank, self.total, self.world_size))

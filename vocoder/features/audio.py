@@ -1,0 +1,105 @@
+"""Audio in and out: from here on a waveform is float32 in [-1, 1], mono, at a known sample rate.
+
+Files go through libsndfile (wav, flac, ogg, mp3, aiff, …).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+
+def load_audio(path: str | Path, sample_rate: int) -> Tensor:
+    """Read any file that libsndfile reads, mixed down to mono and resampled.
+
+    Args:
+        path: The file.
+        sample_rate: Wanted, in Hz.
+
+    Returns:
+        Waveform (time,), in [-1, 1].
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, not audio, empty, or holds values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"An audio file is needed, but there is none at {path}.")
+    try:
+        samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} cannot be read as audio: {error.error_string} Is it damaged or incomplete?") from error
+    if len(samples) == 0:
+        raise ValueError(f"{path} holds no samples.")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} holds values that are not finite (NaN or infinity). Render the file again.")
+    return resample(torch.from_numpy(samples.mean(axis=1)), source_rate, sample_rate)
+
+
+def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
+    """Write 16-bit audio; the suffix names the format. The file appears whole or not at all.
+
+    Args:
+        path: The file; its folder must exist.
+        waveform: (time,), in [-1, 1]; beyond is clipped.
+        sample_rate: In Hz.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    levels = (waveform.detach().cpu().double() * 32768).round().clamp(-32768, 32767).short().numpy()
+    try:
+        soundfile.write(temporary, levels, sample_rate, subtype="VORBIS" if path.suffix == ".ogg" else "PCM_16")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
+    """Band-limited resampling of (..., time): time becomes ceil(time · target_rate / source_rate).
+
+    Raises:
+        ModuleNotFoundError: The rates differ and torchaudio is not installed.
+    """
+    if source_rate == target_rate:
+        return waveform
+    try:
+        from torchaudio.functional import resample as resample_
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"Resampling from {source_rate} to {target_rate} Hz needs torchaudio. "
+            f"Install `vocoder[train]`, or give audio at {target_rate} Hz."
+        ) from error
+    # librosa's "kaiser_best": 64 zero crossings, so that aliases stay below the 16-bit floor.
+    return resample_(
+        waveform,
+        source_rate,
+        target_rate,
+        lowpass_filter_width=64,
+        rolloff=0.9475937167399596,
+        resampling_method="sinc_interp_kaiser",
+        beta=14.769656459379492,
+    )
+
+
+def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
+    """y[t] = x[t] - coefficient · x[t-1] along the last axis, x[-1] being 0."""
+    emphasised = waveform.clone()
+    emphasised[..., 1:] -= coefficient * waveform[..., :-1]
+    return emphasised
+
+
+def de_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
+    """x[t] = y[t] + coefficient · x[t-1] along the last axis: the inverse of `pre_emphasis`.
+
+    The recursion's impulse response falls below float32's last digit after some samples; so far a convolution goes.
+    """
+    length = min(waveform.shape[-1], int(np.ceil(-20 / np.log(max(abs(coefficient), 1e-9)))) + 1)
+    response = coefficient ** torch.arange(length - 1, -1, -1, dtype=torch.float64)
+    padded = torch.nn.functional.pad(waveform.double(), (length - 1, 0)).reshape(-1, 1, waveform.shape[-1] + length - 1)
+    return torch.nn.functional.conv1d(padded, response.view(1, 1, -1)).reshape(waveform.shape).to(waveform.dtype)

@@ -1,0 +1,199 @@
+"""Models on disk: the bundle that inference uses, and the checkpoint that training leaves.
+
+A bundle is a folder with `config.json` and `model.safetensors`. Loading either kind runs no code from the file, and a
+file that is damaged or something else gives an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vocoder.config import MelConfig, NetworkConfig, VocoderConfig, from_dict, to_dict
+from vocoder.model.wavenet import WaveNet
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+FORMAT_VERSION = 1
+PREFIX = "network."  # of the network's weights within a training checkpoint
+
+
+class Bundle(NamedTuple):
+    """A model as read from disk.
+
+    Attributes:
+        config: Of mel and network.
+        network: On the CPU, in eval mode.
+        training: Facts about how it was trained, for people to read; may be empty.
+    """
+
+    config: VocoderConfig
+    network: WaveNet
+    training: dict[str, Any]
+
+
+def save_bundle(
+    folder: str | os.PathLike[str],
+    config: VocoderConfig,
+    network: WaveNet,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a bundle; one that is there already is replaced, other files in the folder are left alone.
+
+    Both files are written elsewhere first, and `config.json`, without which a folder is no bundle, is put in place
+    last: however the writing ends, nothing half-written is ever taken for a model.
+
+    Args:
+        folder: Made if need be.
+        config: That the network was built from.
+        network: Whose weights are written, as float32.
+        training: Facts to keep with it, as JSON can say them.
+    """
+    folder = Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    values = {"format_version": FORMAT_VERSION, **to_dict(config), "training": dict(training or {})}
+    text = json.dumps(values, indent=2) + "\n"
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        temporary = Path(name)
+        weights = {key: value.detach().float().cpu().contiguous() for key, value in network.state_dict().items()}
+        # Not by save_file: it makes files that only their owner may read.
+        (temporary / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+        (temporary / CONFIG_FILE).write_text(text, encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        for file in (WEIGHTS_FILE, CONFIG_FILE):
+            os.replace(temporary / file, folder / file)
+
+
+def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        OSError: A file is missing or unreadable.
+        ValueError: A file is damaged, of a newer format, or belongs to another model.
+    """
+    folder = Path(folder)
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(
+                f"A model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}, but {folder} has no {file}. "
+                "Make one with `vocoder export CHECKPOINT FOLDER`."
+            )
+    values = _read_config(folder / CONFIG_FILE)
+    config = _parse_config(values, folder / CONFIG_FILE)
+    weights = _read_weights(folder / WEIGHTS_FILE)
+    return Bundle(config, _build(config, weights, folder / WEIGHTS_FILE), values.get("training") or {})
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
+    """Read the network out of a training checkpoint (`.ckpt`), without Lightning.
+
+    Where training averages the weights, Lightning keeps the average under `state_dict` and the weights of the moment
+    under `current_model_state` (its `WeightAveraging.on_save_checkpoint`): the average is what is taken.
+
+    Raises:
+        OSError: The file is missing or unreadable.
+        ValueError: The file is damaged, no checkpoint of a vocoder, or would run code when loaded.
+    """
+    path = Path(path)
+    checkpoint = _unpickle(path)
+    try:
+        hyper_parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        values = {key: hyper_parameters[key] for key in ("mel", "network")}
+        weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise ValueError(
+            f"{path} is no checkpoint of a vocoder: it lacks `state_dict`, or the hyper-parameters `mel` and "
+            "`network`. Pass one that `vocoder fit` has written."
+        ) from None
+    config = _parse_config({"format_version": FORMAT_VERSION, **values}, path)
+    facts = {"steps": checkpoint.get("global_step"), "epochs": checkpoint.get("epoch")}
+    return Bundle(config, _build(config, weights, path), {key: fact for key, fact in facts.items() if fact is not None})
+
+
+def _unpickle(path: Path) -> Any:
+    with path.open("rb") as file:  # an error of the file system names the path, and passes as it is
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file may break the reader anywhere; and it refuses foreign code
+            raise ValueError(
+                f"{path} could not be read as a checkpoint: it is damaged, cut short, none at all, or it holds objects "
+                f"that would run code ({_first_line(error)}). Copy it again, or take another checkpoint."
+            ) from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding or of JSON
+        raise ValueError(f"{path} is no valid JSON ({error}). Copy the folder again, or export it again.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold an object, but holds a {type(values).__name__}. Export the model again.")
+    return values
+
+
+def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
+    version = values.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"{path} must say its `format_version`, but says {version!r}. Export the model again.")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, but this vocoder reads up to {FORMAT_VERSION}. "
+            "Upgrade with `pip install --upgrade vocoder`."
+        )
+    try:
+        return VocoderConfig(from_dict(MelConfig, values["mel"]), from_dict(NetworkConfig, values["network"]))
+    except KeyError as error:
+        raise ValueError(f"{path} has no entry {error}. Export the model again.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} describes no model: {error} Correct it, or export the model again.") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged, cut short or no safetensors file ({error}). Copy it again.") from error
+
+
+def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path) -> WaveNet:
+    """The network of a config with these weights, all of which must fit."""
+    with torch.random.fork_rng(devices=[]):  # its first weights, thrown away, are not drawn from the caller's generator
+        network = WaveNet(config.network, config.mel)
+    own = network.state_dict()
+    shared = own.keys() & weights.keys()
+    faults = {
+        "lacks": sorted(own.keys() - weights.keys()),
+        "has, unknown to this model,": sorted(weights.keys() - own.keys()),
+        "has in another shape": sorted(
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+            for key in shared
+            if weights[key].shape != own[key].shape
+        ),
+        "has not all finite": sorted(key for key in shared if not weights[key].isfinite().all()),
+    }
+    found = "; ".join(f"{fault} {_some(names)}" for fault, names in faults.items() if names)
+    if found:
+        raise ValueError(
+            f"{path} must hold the weights of the network that its config describes, but it {found}. "
+            "Pair it with its own config, or export the model again."
+        )
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,138 @@
+"""One WaveNet layer: dilated causal taps, the gated unit with its V-term, and the residual connection.
+
+Activations are (batch, time, channels): a causal convolution with few taps then is one matrix product of the taps laid
+side by side, which the processor's matrix units take as they are. The residual stream stays in float32; what is
+multiplied may be bfloat16 under autocast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def operand_dtype(x: Tensor) -> torch.dtype:
+    """The type that matrix products multiply in here: autocast's, or else x's own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+class StackTaps(torch.autograd.Function):
+    """[x[t - (K-1)d], …, x[t - d], x[t], h[t]] side by side, in the operands' type.
+
+    Autograd would give the same from pad and cat, with four more passes over memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h: Tensor, kernel_size: int, dilation: int) -> Tensor:
+        batch, time, channels = x.shape
+        ctx.shifts = [min((kernel_size - 1 - tap) * dilation, time) for tap in range(kernel_size)]
+        ctx.channels = channels
+        stacked = x.new_empty(batch, time, kernel_size * channels + h.shape[-1], dtype=h.dtype)
+        for tap, shift in enumerate(ctx.shifts):
+            slot = stacked[..., tap * channels : (tap + 1) * channels]
+            slot[:, :shift] = 0
+            slot[:, shift:] = x[:, : time - shift]
+        stacked[..., kernel_size * channels :] = h
+        return stacked
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        channels, shifts, time = ctx.channels, ctx.shifts, grad.shape[1]
+        grad_x = grad[..., (len(shifts) - 1) * channels : len(shifts) * channels].to(
+            torch.promote_types(grad.dtype, torch.float32), copy=True
+        )
+        for tap, shift in enumerate(shifts[:-1]):
+            grad_x[:, : time - shift] += grad[:, shift:, tap * channels : (tap + 1) * channels]
+        return grad_x, grad[..., len(shifts) * channels :], None, None
+
+
+class GatedUnit(torch.autograd.Function):
+    """z = tanh(a_filter) ⊙ σ(a_gate), computed in float32 whatever the type of a: van den Oord et al. 2016, eq. 2.
+
+    Keeps the two factors, from which both derivatives follow: tanh' = 1 - tanh², σ' = σ (1 - σ).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        a_filter, a_gate = a.to(torch.promote_types(a.dtype, torch.float32)).chunk(2, dim=-1)
+        filtered, gate = torch.tanh(a_filter), torch.sigmoid(a_gate)
+        ctx.save_for_backward(filtered, gate)
+        return (filtered * gate).to(a.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        filtered, gate = ctx.saved_tensors
+        by_gate = grad * gate
+        by_both = by_gate * filtered
+        grad_a = torch.empty(*grad.shape[:-1], 2 * grad.shape[-1], dtype=grad.dtype, device=grad.device)
+        grad_filter, grad_gate = grad_a.chunk(2, dim=-1)
+        grad_filter.copy_(torch.addcmul(by_gate, by_both, filtered, value=-1))
+        grad_gate.copy_(torch.addcmul(by_both, by_both, gate, value=-1))
+        return grad_a
+
+
+class GatedResidualLayer(nn.Module):
+    """a = Σ_k W_k x[t - (K-1-k)d] + V h[t] + b;  z = tanh(a_filter) ⊙ σ(a_gate);  x ← (x + W_res z + b_res) · scale.
+
+    van den Oord et al. 2016 (arXiv:1609.03499), figure 4 and section 2.5, where h also carries the speaker's embedding,
+    so that the last columns of V are the paper's U.
+
+    Args:
+        residual_channels: Width of x.
+        gate_channels: Width of a; z has half of it.
+        conditioning_channels: Width of h.
+        kernel_size: Taps K.
+        dilation: Distance d between taps, in samples.
+        residual_scale: Multiplies x on the way out.
+        is_last: Nobody reads the last layer's x: it has no W_res.
+    """
+
+    def __init__(
+        self,
+        *,
+        residual_channels: int,
+        gate_channels: int,
+        conditioning_channels: int,
+        kernel_size: int,
+        dilation: int,
+        residual_scale: float,
+        is_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.dilation, self.residual_scale = kernel_size, dilation, residual_scale
+        self.W = nn.Parameter(torch.empty(gate_channels, kernel_size * residual_channels))
+        self.V = nn.Parameter(torch.empty(gate_channels, conditioning_channels))
+        self.bias = nn.Parameter(torch.zeros(gate_channels))
+        self.residual = None if is_last else nn.Linear(gate_channels // 2, residual_channels)
+        for weight in (self.W, self.V):  # each term alone gives a the variance of its input
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+        if self.residual is not None:
+            nn.init.zeros_(self.residual.bias)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Run over a whole segment, the past before it taken as zero.
+
+        Args:
+            x: Residual stream (batch, time, residual_channels).
+            h: Conditioning (batch, time, conditioning_channels), in the operands' type.
+
+        Returns:
+            The stream for the next layer, and z (batch, time, gate_channels / 2).
+        """
+        z = self.gated(StackTaps.apply(x, h, self.kernel_size, self.dilation))
+        return self.add_residual(x, z), z
+
+    def gated(self, stacked: Tensor) -> Tensor:
+        """z of taps and conditioning laid side by side (..., K · residual_channels + conditioning_channels)."""
+        return GatedUnit.apply(F.linear(stacked, torch.cat([self.W, self.V], dim=1), self.bias))
+
+    def add_residual(self, x: Tensor, z: Tensor) -> Tensor:
+        """The residual stream after this layer; both arguments (..., channels)."""
+        if self.residual is None:
+            return x
+        x = x + self.residual(z)
+        return x if self.residual_scale == 1.0 else x * self.residual_scale

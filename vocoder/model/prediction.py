@@ -1,0 +1,119 @@
+"""What the mel alone says about the next sample: a linear predictor for each frame, and how far off it will be.
+
+A mel is a smoothed spectrum, and a smoothed spectrum is an all-pole filter: undo the logarithm, read the power between
+the bands, transform to the autocorrelation and solve for the predictor. The network then only has to describe what is
+left, in units of its expected size. LP-WaveNet (Hwang et al., arXiv:1811.11913); the way from bands to coefficients
+is LPCNet's (Valin & Skoglund, arXiv:1810.11846, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vocoder.config import MelConfig
+from vocoder.features.filterbank import mel_filterbank
+
+LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
+WHITE_NOISE = 1e-4  # -40 dB: bounds the dynamic range that the recursion has to resolve
+LEVEL_VARIANCE = 1 / 12 / 32_768**2  # of rounding to 16 bits: no residual is smaller
+
+
+class LinearPredictor(nn.Module):
+    """Coefficients and expected residual of a linear predictor, from each mel frame by itself.
+
+    Has no weights: a function of the dialect. All arithmetic is in float64 and each frame's own.
+
+    Args:
+        mel: The dialect to undo.
+        order: Past samples used.
+    """
+
+    def __init__(self, mel: MelConfig, order: int) -> None:
+        super().__init__()
+        self.mel, self.order = mel, order
+        filters = mel_filterbank(mel)  # (n_fft / 2 + 1, n_mels)
+        heard = filters.sum(dim=0).nonzero().flatten()  # a narrow low band may fall between two bins, and say nothing
+        filters = filters[:, heard]
+        area = filters.sum(dim=0)
+        bins = torch.arange(len(filters), dtype=torch.float64)
+        centre = (filters * bins[:, None]).sum(dim=0) / area
+        right = torch.searchsorted(centre, bins).clamp(1, len(heard) - 1)
+        weight = (bins - centre[right - 1]) / (centre[right] - centre[right - 1])
+        lags = torch.arange(order + 1, dtype=torch.float64)
+        tables = {
+            "heard": heard,
+            "log_area": area.log(),
+            "right": right,
+            # Clamped: above f_max the last band's level is held. Left empty, the predictor is worse than none.
+            "weight": weight.nan_to_num(0.0).clamp(0, 1),  # 0 / 0 where two bands share a centre: either will do
+            # Of pre-emphasis: the mel describes the emphasised waveform, the predictor is for the waveform itself.
+            "emphasis": 2 * (1 - mel.pre_emphasis * torch.exp(-1j * math.pi * bins / (mel.n_fft / 2))).abs().log(),
+            "lag_window": torch.exp(-0.5 * (2 * math.pi * LAG_WINDOW_HZ / mel.sample_rate * lags) ** 2),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+        self.window_energy = float(torch.hann_window(mel.win_length, dtype=torch.float64).square().sum())
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictors of all frames.
+
+        Args:
+            mel: (batch, n_mels, frames), in the dialect.
+
+        Returns:
+            Coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the expected
+            size (batch, frames) of what remains: its standard deviation, at least that of 16-bit rounding.
+        """
+        autocorrelation = torch.fft.irfft(self._power(mel))[..., : self.order + 1] * self.lag_window
+        autocorrelation[..., 0] *= 1 + WHITE_NOISE
+        coefficients, residual = levinson(autocorrelation)
+        scale = (residual / self.window_energy + LEVEL_VARIANCE).sqrt()
+        return coefficients.float(), scale.float()
+
+    def _power(self, mel: Tensor) -> Tensor:
+        """Power at each Fourier bin (batch, frames, n_fft / 2 + 1), interpolated in the logarithm between band centres."""
+        shift = torch.as_tensor(self.mel.shift, dtype=torch.float64, device=mel.device)
+        scale = torch.as_tensor(self.mel.scale, dtype=torch.float64, device=mel.device)
+        log_band = (mel.double().transpose(1, 2) * scale + shift) / self.mel.log_factor
+        level = (log_band[..., self.heard] - self.log_area) * (2 / self.mel.power)
+        level = torch.lerp(level[..., self.right - 1], level[..., self.right], self.weight)
+        return (level - self.emphasis).exp()
+
+
+def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve the normal equations of linear prediction by the Levinson-Durbin recursion.
+
+    Args:
+        autocorrelation: r[0..order] (..., order + 1), r[0] > 0.
+
+    Returns:
+        Coefficients a (..., order) of the best predictor Σ_k a[k] · x[t - 1 - k], and its error power (...).
+    """
+    error = autocorrelation[..., 0]
+    coefficients = autocorrelation[..., :0]
+    for order in range(autocorrelation.shape[-1] - 1):
+        past = autocorrelation[..., 1 : order + 1].flip(-1)
+        reflection = (autocorrelation[..., order + 1] - (coefficients * past).sum(-1)) / error
+        step = reflection.unsqueeze(-1)
+        coefficients = torch.cat([coefficients - step * coefficients.flip(-1), step], dim=-1)
+        error = error * (1 - reflection.square())
+    return coefficients, error
+
+
+def predict(waveform: Tensor, coefficients: Tensor, hop_length: int) -> Tensor:
+    """Linear prediction of every sample from the true ones before it.
+
+    Args:
+        waveform: (batch, order + frames · hop_length); the first `order` samples are the past of the first prediction.
+        coefficients: (batch, frames, order), from `LinearPredictor`.
+        hop_length: Samples per frame.
+
+    Returns:
+        (batch, frames · hop_length).
+    """
+    batch, frames, order = coefficients.shape
+    past = waveform[:, :-1].unfold(1, order, 1).reshape(batch, frames, hop_length, order)
+    return torch.matmul(past, coefficients.flip(-1).unsqueeze(-1)).reshape(batch, frames * hop_length)

@@ -1,0 +1,130 @@
+"""How many samples per second a training step takes in: `python -m vocoder.training.benchmark --help`.
+
+A step is mel → loss → gradients on random audio, without the optimiser. Beside it, when `--peer` names a checkout of
+r9y9/wavenet_vocoder, its own model and loss at the geometry of its MoL recipe, the two in turn, so that the ratio
+holds on a machine whose speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vocoder.config import NETWORKS, MelConfig
+from vocoder.training.module import VocoderModule
+
+Step = Callable[[], Tensor]
+
+
+def our_step(network: str, batch_size: int, frames: int, *, precision: torch.dtype) -> Step:
+    """Loss and gradients of a named network, as `VocoderModule` trains it."""
+    module = VocoderModule(MelConfig(), NETWORKS[network])
+    time_ = frames * module.mel_config.hop_length
+    waveform = 0.1 * torch.randn(batch_size, sum(module.margin) + time_)
+    batch = {"waveform": waveform, "mask": torch.ones(batch_size, time_, dtype=torch.bool)}
+
+    def step() -> Tensor:
+        module.zero_grad()
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            nll = module.nll(batch)
+        nll.backward()
+        return nll.detach()
+
+    return step
+
+
+def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
+    """The same of r9y9's own WaveNet, with the sizes of its `egs/mol/conf/mol_wavenet.json`, in its own precision."""
+    sys.path.insert(0, checkout)
+    from wavenet_vocoder import WaveNet as PeerWaveNet
+    from wavenet_vocoder.mixture import discretized_mix_logistic_loss
+
+    model: nn.Module = PeerWaveNet(
+        out_channels=30,
+        layers=24,
+        stacks=4,
+        residual_channels=128,
+        gate_channels=256,
+        skip_out_channels=128,
+        kernel_size=3,
+        dropout=0.0,
+        cin_channels=80,
+        cin_pad=2,
+        upsample_conditional_features=True,
+        upsample_net="ConvInUpsampleNetwork",
+        upsample_params={"upsample_scales": [4, 4, 4, 4], "cin_channels": 80, "cin_pad": 2},
+        scalar_input=True,
+        output_distribution="Logistic",
+    )
+    waveform, mel = 0.1 * torch.randn(batch_size, 1, frames * 256), torch.randn(batch_size, 80, frames + 4)
+
+    def step() -> Tensor:
+        model.zero_grad()
+        predicted = model(waveform, mel)
+        loss = discretized_mix_logistic_loss(
+            predicted[:, :, :-1], waveform.transpose(1, 2)[:, 1:], num_classes=65536, log_scale_min=-16.0, reduce=False
+        ).mean()
+        loss.backward()
+        return loss.detach()
+
+    return step
+
+
+def measure(steps: dict[str, Step], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each repetition of each step, run in turn after one warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for repetition in range(repetitions + 1):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            if repetition > 0:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print medians as a table, or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="wavenet-64")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=16, help="of a segment; a frame has 256 samples")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--peer", metavar="CHECKOUT", help="a checkout of github.com/r9y9/wavenet_vocoder to run beside")
+    parser.add_argument("--json", action="store_true", help="a list of objects, and nothing else")
+    options = parser.parse_args(arguments)
+
+    steps = {f"{options.network} bf16": our_step(options.network, options.batch_size, options.frames, precision=torch.bfloat16)}
+    if options.peer:
+        steps["r9y9/wavenet_vocoder"] = peer_step(options.peer, options.batch_size, options.frames)
+    samples = options.batch_size * options.frames * MelConfig().hop_length
+    seconds = measure(steps, options.repetitions)
+    rows = [
+        {
+            "model": name,
+            "samples_per_second": round(samples / statistics.median(runs)),
+            "seconds_per_step": [round(run, 3) for run in runs],
+            "samples_per_step": samples,
+            "threads": torch.get_num_threads(),
+        }
+        for name, runs in seconds.items()
+    ]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['model']:24} {row['samples_per_second']:>9,} samples/s")
+    if options.peer:
+        ours, peer = seconds.values()
+        ratio = statistics.median(other / own for own, other in zip(ours, peer, strict=True))
+        print(f"{'ratio, step by step':24} {ratio:>9.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`vocoder fit | validate | test`: Lightning's command line over our module and data, with recipes as YAML.
+
+Each number is written once: the data module takes its mel and its margins from the model's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from vocoder.data.datamodule import VocoderDataModule
+from vocoder.training.callbacks import WholeFiles, default_callbacks
+from vocoder.training.module import VocoderModule
+
+log = logging.getLogger(__name__)
+
+
+class VocoderCLI(LightningCLI):
+    """LightningCLI with our links, callbacks and loggers."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the `run` group, and say which numbers follow from which."""
+        parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
+        parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
+        parser.add_argument("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
+        parser.add_argument("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
+        parser.add_argument("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights.")
+        parser.add_argument("--run.clip_frames", type=int, default=40, help="Frames of sound per validation; 0: none.")
+        parser.add_argument("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add what every recipe wants to what the YAML asks for."""
+        run = self._get(self.config_init, "run")
+        root = Path(run.folder)
+        callbacks = default_callbacks(
+            root, checkpoint_every=run.checkpoint_every, ema_decay=run.ema_decay, clip_frames=run.clip_frames
+        )
+        asked = self._get(self.config_init, "trainer")
+        if asked.logger in (None, True):
+            asked.logger = [CSVLogger(root, name="metrics")]
+            if run.wandb and self.subcommand == "fit":
+                asked.logger.append(_wandb_logger(root))
+        ours = {
+            "default_root_dir": str(root),
+            "callbacks": [*callbacks, *_listed(asked.callbacks)],
+            "plugins": [WholeFiles(), *_listed(asked.plugins)],
+            "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
+        }
+        return super().instantiate_trainer(**{**ours, **kwargs})
+
+
+def _listed(value: Any) -> list[Any]:
+    """Nothing, one thing or several of them, as a list."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _wandb_logger(root: Path) -> WandbLogger:
+    """A W&B run that never waits for a prompt: offline when nobody is logged in."""
+    import wandb
+
+    root.mkdir(parents=True, exist_ok=True)
+    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+    if mode == "offline":
+        log.info("Weights & Biases: logging offline. To upload the run: wandb login, then wandb sync %s/wandb/*", root)
+    return WandbLogger(project="vocoder", save_dir=root, mode=mode, settings=wandb.Settings(silent=True))
+
+
+def main(args: list[str]) -> None:
+    """Run `fit`, `validate` or `test` with the given command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_float32_matmul_precision("high")
+    VocoderCLI(
+        VocoderModule,
+        VocoderDataModule,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"parser_mode": "yaml"},
+        args=None if args == sys.argv[1:] else args,  # LightningCLI warns of `args` that it would find by itself
+    )
