@@ -132,7 +132,7 @@ def test_a_segment_is_a_function_of_seed_and_index(tmp_path):
     np.random.seed(1)
     assert take(0, list(range(19, -1, -1))) == forwards
     assert len(set(forwards.values())) > 15
-    assert not set(take(1, list(range(20))).values()) & set(forwards.values())
+    assert list(take(1, list(range(20))).values()) != list(forwards.values())
 
 
 def test_an_utterance_comes_up_in_proportion_to_its_length():

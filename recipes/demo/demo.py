@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.2, help="length taken from each utterance")
     arguments = parser.parse_args()
 
+    torch.set_num_threads(1)  # one sample is too little work to share: threads would wait for each other
     vocoder = Vocoder.from_pretrained(arguments.checkpoint)
     arguments.output.mkdir(parents=True, exist_ok=True)
     vocoder.save_pretrained(arguments.output / "bundle")

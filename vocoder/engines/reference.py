@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder.engines.base import Engine, Progress
-from vocoder.model.distributions import MuLawCategorical
 from vocoder.model.layers import GatedResidualLayer
-from vocoder.model.wavenet import Conditioning, WaveNet, compress
+from vocoder.model.wavenet import Conditioning, WaveNet
 
 # Utterances are run in groups of exactly so many rows, the last filled up with copies. A matrix product may round
 # differently for another number of rows, and an utterance shall not depend on the company it is in.
@@ -137,17 +136,13 @@ class ReferenceEngine(Engine):
         self, conditioning: Conditioning, given: Tensor, rows: Tensor, frame: int
     ) -> tuple[Conditioning, Tensor]:
         """One frame of some rows, copied: a matrix product may also depend on where its operands lie in memory."""
-        part = conditioning.slice_frames(frame, frame + 1)
         start = frame * self.network.hop_length
-        return (
-            Conditioning(part.context[rows], part.coefficients[rows], part.scale[rows], part.speaker[rows]),
-            given[rows, start : start + self.network.hop_length],
-        )
+        samples = given[rows, start : start + self.network.hop_length]
+        return conditioning.slice_frames(frame, frame + 1).select(rows), samples
 
     def _run_frame(self, frame: Conditioning, given: Tensor, state: GroupState, choose: Choose) -> Tensor:
         """What is kept (ROWS, hop_length, ...) of the samples of one frame; moves the state on."""
-        h = self.network.upsampling(frame.context)
-        h = torch.cat([h, frame.speaker.unsqueeze(1).expand(-1, h.shape[1], -1)], dim=-1)
+        h = self.network.upsample(frame)
         coefficients, scale = frame.coefficients[:, 0], frame.scale[:, 0]
         kept = []
         for t in range(self.network.hop_length):
@@ -164,7 +159,8 @@ class ReferenceEngine(Engine):
 
     def _step(self, state: GroupState, h: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """Parameters (ROWS, num_parameters) of the next sample's law; notes each layer's input."""
-        x = self.network.input(self._read(state, location))
+        before = state.waveform[:, (state.position - 1) % state.waveform.shape[1]]
+        x = self.network.read(before, location, state.residual)
         gates = []
         for layer, weight, ring in zip(self.layers, self.weights, state.inputs, strict=True):
             # Tap k reads x[t - (K-1-k)d]; the oldest lies in the slot that x[t] will take.
@@ -175,16 +171,6 @@ class ReferenceEngine(Engine):
             x = layer.add_residual(x, z)
             gates.append(z)
         return self.network.output(torch.cat(gates, dim=-1), location, scale)
-
-    def _read(self, state: GroupState, location: Tensor) -> Tensor:
-        """What the first layer reads: the last sample, and with linear prediction where the next is expected."""
-        before = state.waveform[:, (state.position - 1) % state.waveform.shape[1]]
-        distribution = self.network.distribution
-        if isinstance(distribution, MuLawCategorical):
-            return distribution.encode(before)
-        if not self.order:
-            return before.unsqueeze(-1)
-        return torch.stack([before, location, compress(state.residual)], dim=-1)
 
     def _remember(self, state: GroupState, sample: Tensor, residual: Tensor) -> None:
         state.waveform[:, state.position % state.waveform.shape[1]] = sample

@@ -34,7 +34,7 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
     try:
         samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as audio: {error.error_string} Is it damaged or incomplete?") from error
+        raise ValueError(f"{path} cannot be read as audio: {error.error_string} Is it damaged?") from error
     if len(samples) == 0:
         raise ValueError(f"{path} holds no samples.")
     if not np.isfinite(samples).all():

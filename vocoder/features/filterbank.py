@@ -18,7 +18,8 @@ def hz_to_mel(hz: Tensor, scale: str) -> Tensor:
     """`htk`: 2595 log10(1 + f / 700). `slaney`: linear to 1 kHz, then 27 steps per factor 6.4 (Auditory Toolbox)."""
     if scale == "htk":
         return 2595.0 * torch.log10(1.0 + hz / 700.0)
-    return torch.where(hz < 1000.0, hz * 3 / 200, 15.0 + torch.log(hz.clamp(min=1e-3) / 1000.0) * (27.0 / math.log(6.4)))
+    logarithmic = 15.0 + torch.log(hz.clamp(min=1e-3) / 1000.0) * (27.0 / math.log(6.4))
+    return torch.where(hz < 1000.0, hz * 3 / 200, logarithmic)
 
 
 def mel_to_hz(mel: Tensor, scale: str) -> Tensor:

@@ -23,6 +23,10 @@ class LogMelSpectrogram(nn.Module):
         ModuleNotFoundError: torchaudio is not installed (inference from mels does not need it).
     """
 
+    filterbank: Tensor
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         try:

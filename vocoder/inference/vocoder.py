@@ -152,16 +152,12 @@ class Vocoder:
         device = next(self.network.parameters()).device
         mels, speakers = mels.to(device), None if speakers is None else speakers.to(device)
         with torch.autocast(device.type, enabled=False):
-            alone = [
-                self.network.condition(mels[row : row + 1], None if speakers is None else speakers[row : row + 1])
-                for row in range(len(mels))
-            ]
-        return Conditioning(
-            *(
-                torch.cat([getattr(one, part) for one in alone])
-                for part in ("context", "coefficients", "scale", "speaker")
+            return Conditioning.join(
+                [
+                    self.network.condition(mels[row : row + 1], None if speakers is None else speakers[row : row + 1])
+                    for row in range(len(mels))
+                ]
             )
-        )
 
     def _noise(self, seed: int, utterances: Sequence[int], start_frame: int, frames: int) -> Tensor:
         start, length = start_frame * self.hop_length, frames * self.hop_length

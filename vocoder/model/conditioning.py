@@ -1,7 +1,7 @@
 """From mel to h: everything non-linear at frame rate, then a linear interpolation in time, the same for all channels.
 
-A linear map in time that all channels share commutes with V: `V (upsample c) = upsample (V c)`. So an engine may apply V
-once per frame and interpolate, instead of one product per layer and sample.
+A linear map in time that all channels share commutes with V: `V (upsample c) = upsample (V c)`. So an engine may
+apply V once per frame and interpolate, instead of one product per layer and sample.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Upsampling(nn.Module):
 
     def forward(self, c: Tensor) -> Tensor:
         """(batch, frames + taps - 1, channels) → (batch, frames · hop_length, channels)."""
-        hop_length, taps = self.kernel.shape
+        taps = self.kernel.shape[1]
         neighbours = c.unfold(1, taps, 1).transpose(2, 3)  # (batch, frames, taps, channels)
         return torch.matmul(self.kernel, neighbours).flatten(1, 2)
 
 
 def pad_frames(mel: Tensor, margin: int) -> Tensor:
-    """Repeat the first and the last frame `margin` times: (batch, n_mels, frames) → (batch, n_mels, frames + 2 margin)."""
+    """Repeat the first and the last frame of (batch, n_mels, frames) `margin` times each."""
     return F.pad(mel, (margin, margin), mode="replicate")

@@ -70,7 +70,7 @@ class OutputDistribution(ABC):
 
 
 class ContinuousMixture(OutputDistribution):
-    """A mixture of one location-scale family; parameters are [logits, locations, log-scales], each num_components wide."""
+    """A mixture of one location-scale family: parameters [logits, locations, log-scales], num_components each."""
 
     is_continuous = True
 

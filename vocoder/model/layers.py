@@ -123,12 +123,13 @@ class GatedResidualLayer(nn.Module):
         Returns:
             The stream for the next layer, and z (batch, time, gate_channels / 2).
         """
-        z = self.gated(StackTaps.apply(x, h, self.kernel_size, self.dilation))
+        z = self.gated(StackTaps.apply(x, h, self.kernel_size, self.dilation))  # type: ignore[no-untyped-call]
         return self.add_residual(x, z), z
 
     def gated(self, stacked: Tensor) -> Tensor:
         """z of taps and conditioning laid side by side (..., K · residual_channels + conditioning_channels)."""
-        return GatedUnit.apply(F.linear(stacked, torch.cat([self.W, self.V], dim=1), self.bias))
+        a = F.linear(stacked, torch.cat([self.W, self.V], dim=1), self.bias)
+        return GatedUnit.apply(a)  # type: ignore[no-untyped-call]
 
     def add_residual(self, x: Tensor, z: Tensor) -> Tensor:
         """The residual stream after this layer; both arguments (..., channels)."""

@@ -31,6 +31,13 @@ class LinearPredictor(nn.Module):
         order: Past samples used.
     """
 
+    heard: Tensor
+    log_area: Tensor
+    right: Tensor
+    weight: Tensor
+    emphasis: Tensor
+    lag_window: Tensor
+
     def __init__(self, mel: MelConfig, order: int) -> None:
         super().__init__()
         self.mel, self.order = mel, order
@@ -74,7 +81,7 @@ class LinearPredictor(nn.Module):
         return coefficients.float(), scale.float()
 
     def _power(self, mel: Tensor) -> Tensor:
-        """Power at each Fourier bin (batch, frames, n_fft / 2 + 1), interpolated in the logarithm between band centres."""
+        """Power at each bin (batch, frames, n_fft / 2 + 1), its logarithm interpolated between band centres."""
         shift = torch.as_tensor(self.mel.shift, dtype=torch.float64, device=mel.device)
         scale = torch.as_tensor(self.mel.scale, dtype=torch.float64, device=mel.device)
         log_band = (mel.double().transpose(1, 2) * scale + shift) / self.mel.log_factor

@@ -6,6 +6,7 @@ Knows tensors only: no Lightning, no files, no plots. Generation sample by sampl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig, NetworkConfig
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
-from vocoder.model.distributions import build_distribution
+from vocoder.model.distributions import MuLawCategorical, build_distribution
 from vocoder.model.layers import GatedResidualLayer, operand_dtype
 from vocoder.model.prediction import LinearPredictor, predict
 
@@ -50,6 +51,17 @@ class Conditioning:
             self.speaker,
         )
 
+    def select(self, utterances: Tensor) -> Conditioning:
+        """Some utterances of the batch, copied, by their indices."""
+        parts = self.context, self.coefficients, self.scale, self.speaker
+        return Conditioning(*(part[utterances] for part in parts))
+
+    @staticmethod
+    def join(batches: Sequence[Conditioning]) -> Conditioning:
+        """One batch of several with the same number of frames."""
+        names = "context", "coefficients", "scale", "speaker"
+        return Conditioning(*(torch.cat([getattr(one, name) for one in batches]) for name in names))
+
 
 class WaveNet(nn.Module):
     """p(waveform[t] | waveform[< t], mel): van den Oord et al. 2016 (arXiv:1609.03499), eq. 1 to 3.
@@ -77,7 +89,7 @@ class WaveNet(nn.Module):
             self.input: nn.Module = nn.Linear(3 if order else 1, config.residual_channels)
         else:
             self.input = nn.Embedding(self.distribution.num_parameters, config.residual_channels)
-        self.layers = nn.ModuleList(
+        self.layers: Sequence[GatedResidualLayer] = nn.ModuleList(  # type: ignore[assignment]
             GatedResidualLayer(
                 residual_channels=config.residual_channels,
                 gate_channels=config.gate_channels,
@@ -98,8 +110,9 @@ class WaveNet(nn.Module):
 
     def _initialise(self) -> None:
         half = self.config.gate_channels // 2
-        for layer in self.layers[:-1]:
-            nn.init.normal_(layer.residual.weight, std=(half * len(self.layers)) ** -0.5)
+        for layer in self.layers:
+            if layer.residual is not None:
+                nn.init.normal_(layer.residual.weight, std=(half * len(self.layers)) ** -0.5)
         nn.init.normal_(self.skip.weight, std=half**-0.5)
         nn.init.normal_(self.output_1.weight, std=(2 / self.config.skip_channels) ** 0.5)
         nn.init.normal_(self.output_2.weight, std=0.01)
@@ -158,36 +171,43 @@ class WaveNet(nn.Module):
         Returns:
             (batch, time, num_parameters), float32: row t depends on samples before t only.
         """
-        inputs, location, scale = self._inputs(waveform, conditioning, past)
-        with torch.autocast(waveform.device.type, enabled=False):
-            x = self.input(inputs)  # the waveform's own digits: float32 even under autocast
-        h = self._upsample(conditioning, operand_dtype(x))
+        before = F.pad(waveform, (1, 0))[:, :-1]
+        location, scale = torch.zeros_like(waveform), torch.ones_like(waveform)
+        with torch.autocast(waveform.device.type, enabled=False):  # the waveform's own digits: float32 even here
+            if self.predictor is not None:
+                past = waveform.new_zeros(len(waveform), self.config.linear_prediction_order) if past is None else past
+                before[:, 0] = past[:, -1]
+                location = predict(torch.cat([past, waveform], dim=1), conditioning.coefficients, self.hop_length)
+                scale = conditioning.scale.repeat_interleave(self.hop_length, dim=1)
+            residual = F.pad((waveform - location) / scale, (1, 0))[:, :-1]
+            x = self.read(before, location, residual)
+        h = self.upsample(conditioning, operand_dtype(x))
         gates = []
         for layer in self.layers:
             x, z = layer(x, h)
             gates.append(z)
         return self.output(torch.cat(gates, dim=-1), location, scale)
 
-    def _inputs(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """What the first layer reads at each t, and where and how wide the law at t is expected."""
-        before = F.pad(waveform, (1, 0))[:, :-1]
-        if not self.distribution.is_continuous:
-            return self.distribution.encode(before), before, before  # type: ignore[attr-defined]
-        if self.predictor is None:
-            return before.unsqueeze(-1), torch.zeros_like(before), torch.ones_like(before)
-        order = self.config.linear_prediction_order
-        if past is None:
-            past = waveform.new_zeros(waveform.shape[0], order)
-        with torch.autocast(waveform.device.type, enabled=False):
-            extended = torch.cat([past, waveform], dim=1)
-            location = predict(extended, conditioning.coefficients, self.hop_length)
-            scale = conditioning.scale.repeat_interleave(self.hop_length, dim=1)
-            residual = F.pad((waveform - location) / scale, (1, 0))[:, :-1]
-            inputs = torch.stack([extended[:, order - 1 : -1], location, compress(residual)], dim=-1)
-        return inputs, location, scale
+    def read(self, before: Tensor, location: Tensor, residual: Tensor) -> Tensor:
+        """What enters the first layer: the last sample, and what linear prediction has to say; all arguments (...).
 
-    def _upsample(self, conditioning: Conditioning, dtype: torch.dtype) -> Tensor:
-        """h at sample rate, the speaker's embedding beside it: (batch, time, channels)."""
+        Args:
+            before: The sample before the one to be predicted.
+            location: Where linear prediction expects the next one.
+            residual: How far off it was with the last one, in units of its expected size: white, of unit size, and so
+                the clearest view of the past that there is. LPCNet reads the same three (Valin & Skoglund 2019).
+
+        Returns:
+            x (..., residual_channels).
+        """
+        if isinstance(self.distribution, MuLawCategorical):
+            return self.input(self.distribution.encode(before))
+        if self.predictor is None:
+            return self.input(before.unsqueeze(-1))
+        return self.input(torch.stack([before, location, torch.asinh(residual)], dim=-1))
+
+    def upsample(self, conditioning: Conditioning, dtype: torch.dtype = torch.float32) -> Tensor:
+        """h at sample rate, the speaker's embedding beside it: (batch, frames · hop_length, channels)."""
         h = self.upsampling(conditioning.context).to(dtype)
         speaker = conditioning.speaker.to(dtype).unsqueeze(1).expand(-1, h.shape[1], -1)
         return torch.cat([h, speaker], dim=-1) if speaker.shape[-1] else h
@@ -197,8 +217,3 @@ class WaveNet(nn.Module):
         s = F.relu(self.skip(gates) * self.skip_scale)
         parameters = self.output_2(F.relu(self.output_1(s))).float()
         return self.distribution.place(parameters, location, scale) if self.predictor is not None else parameters
-
-
-def compress(residual: Tensor) -> Tensor:
-    """Keep a residual in units of its expected size within a range that the first layer can take: asinh."""
-    return torch.asinh(residual)

@@ -23,16 +23,17 @@ from vocoder.training.module import VocoderModule
 Step = Callable[[], Tensor]
 
 
-def our_step(network: str, batch_size: int, frames: int, *, precision: torch.dtype) -> Step:
-    """Loss and gradients of a named network, as `VocoderModule` trains it."""
+def our_step(network: str, batch_size: int, frames: int) -> Step:
+    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`."""
     module = VocoderModule(MelConfig(), NETWORKS[network])
     time_ = frames * module.mel_config.hop_length
     waveform = 0.1 * torch.randn(batch_size, sum(module.margin) + time_)
-    batch = {"waveform": waveform, "mask": torch.ones(batch_size, time_, dtype=torch.bool)}
+    span = torch.tensor([[-100, frames + 100]]).expand(batch_size, -1)  # the middle of a longer utterance
+    batch = {"waveform": waveform, "mask": torch.ones(batch_size, time_, dtype=torch.bool), "span": span}
 
     def step() -> Tensor:
         module.zero_grad()
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        with torch.autocast("cpu", torch.bfloat16):
             nll = module.nll(batch)
         nll.backward()
         return nll.detach()
@@ -96,13 +97,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--frames", type=int, default=16, help="of a segment; a frame has 256 samples")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--peer", metavar="CHECKOUT", help="a checkout of github.com/r9y9/wavenet_vocoder to run beside")
+    parser.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
     parser.add_argument("--json", action="store_true", help="a list of objects, and nothing else")
     options = parser.parse_args(arguments)
 
-    steps = {f"{options.network} bf16": our_step(options.network, options.batch_size, options.frames, precision=torch.bfloat16)}
+    size = options.batch_size, options.frames
+    steps = {f"{options.network} bf16": our_step(options.network, *size)}
     if options.peer:
-        steps["r9y9/wavenet_vocoder"] = peer_step(options.peer, options.batch_size, options.frames)
+        steps["r9y9/wavenet_vocoder"] = peer_step(options.peer, *size)
     samples = options.batch_size * options.frames * MelConfig().hop_length
     seconds = measure(steps, options.repetitions)
     rows = [

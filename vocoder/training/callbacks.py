@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from vocoder.engines import create_engine
@@ -34,7 +34,13 @@ def default_callbacks(root: Path, *, checkpoint_every: int, ema_decay: float, cl
     folder = root / "checkpoints"
     callbacks: list[Callback] = [
         AveragedWeights(decay=ema_decay, use_buffers=False),
-        LastCheckpoint(folder, save_top_k=0, save_last=True, every_n_train_steps=checkpoint_every),
+        LastCheckpoint(
+            folder,
+            save_top_k=0,
+            save_last=True,
+            every_n_train_steps=checkpoint_every,
+            enable_version_counter=False,  # a folder has one last checkpoint, the latest run's
+        ),
         ModelCheckpoint(
             folder,
             filename="best-{step}-{val/nll_bits:.4f}",
@@ -45,7 +51,6 @@ def default_callbacks(root: Path, *, checkpoint_every: int, ema_decay: float, cl
         ),
         LearningRateMonitor("step"),
         Throughput(),
-        RichProgressBar(),
     ]
     return [*callbacks, Listen(root / "samples", clip_frames)] if clip_frames else callbacks
 
@@ -79,15 +84,12 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`, of the latest run in a folder; at the end of the run too, whatever its number of steps."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, enable_version_counter=False, **kwargs)
+    """`last.ckpt`, once in a while, and when the run's steps are done."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last steps; a run is one epoch."""
-        if self._last_global_step_saved != trainer.global_step and not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        """Save the last steps, whatever their number; a run is one epoch."""
+        assert self.dirpath is not None
+        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
 
 
 class Throughput(Callback):
@@ -106,7 +108,7 @@ class Throughput(Callback):
     ) -> None:
         """Count, and log once in a while."""
         self.samples += batch["mask"].numel() * trainer.world_size
-        every = trainer.log_every_n_steps
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and trainer.global_step % every == 0:
             speed = self.samples / (time.perf_counter() - self.since)
             pl_module.log("samples/s", speed, prog_bar=True, logger=False)

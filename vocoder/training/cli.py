@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from vocoder.training.callbacks import WholeFiles, default_callbacks
 from vocoder.training.module import VocoderModule
 
 log = logging.getLogger(__name__)
+
+NEEDLESS_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # a run goes on in its own folder
+    ".*your dataloader is not resumable",  # it is: `Continuing` begins at the step that the trainer has come to
+    ".* does not have many workers",  # to read short stretches needs few
+)
 
 
 class VocoderCLI(LightningCLI):
@@ -76,6 +83,8 @@ def _wandb_logger(root: Path) -> WandbLogger:
 def main(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for needless in NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", needless)
     torch.set_float32_matmul_precision("high")
     VocoderCLI(
         VocoderModule,

@@ -1,0 +1,178 @@
+"""Invariant 8: a run killed at any instant loses at most the steps since its last checkpoint, and then goes on alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny_config
+
+pytest.importorskip("lightning")
+from runs import Killed, make_corpus, read_diary, recipe, vocoder
+
+# Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:DeprecationWarning"),
+]
+
+
+def run(root: Path, *, resume: bool = False, die_at: int | None = None, **trainer: Any) -> None:
+    values = tiny_recipe(root, die_at=die_at, **trainer)
+    vocoder("fit", values, *(["--ckpt_path", "last"] if resume else []))
+
+
+def tiny_recipe(root: Path, *, die_at: int | None = None, by_signal: bool = False, **trainer: Any) -> dict[str, Any]:
+    if not (root / "corpus").is_dir():
+        make_corpus(root / "corpus")
+    config = tiny_config(dilation_cycles=1)
+    diary = {"path": str(root / "diary"), "die_at": die_at, "by_signal": by_signal}
+    return recipe(root, config.mel, config.network, diary=diary, enable_model_summary=False, **trainer)
+
+
+def start(root: Path, values: dict[str, Any], *options: str) -> subprocess.Popen[bytes]:
+    """`vocoder fit` in a process of its own, which can be killed."""
+    (root / "train.yaml").write_text(json.dumps(values))
+    tests = Path(__file__).parent
+    code = "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"
+    with (root / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "fit", "--config", str(root / "train.yaml"), *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)]), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def checkpoints(root: Path) -> dict[str, dict[str, Any]]:
+    """Every checkpoint of a run, by name: each loads, or this fails."""
+    return {p.name: torch.load(p, weights_only=True) for p in (root / "run" / "checkpoints").glob("*.ckpt")}
+
+
+def assert_same(one: Any, other: Any, at: str = "") -> None:
+    """Equal to the last bit, however nested."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), at
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), at
+        for key in one:
+            assert_same(one[key], other[key], f"{at}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), at
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{at}/{index}")
+    else:
+        assert one == other, at
+
+
+WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    """A run of 20 steps."""
+    root = tmp_path_factory.mktemp("uninterrupted")
+    run(root)
+    return root
+
+
+@pytest.mark.parametrize("die_at", [10, 13], ids=["right after a checkpoint and a validation", "in between"])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, uninterrupted, die_at):
+    with pytest.raises(Killed, match=f"at step {die_at}"):
+        run(tmp_path, die_at=die_at)
+    assert checkpoints(tmp_path)["last.ckpt"]["global_step"] == 10
+    run(tmp_path, resume=True)
+    expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
+    assert ended["global_step"] == 20
+    for key in WHAT_TRAINING_KNOWS:
+        assert_same(ended[key], expected[key], key)
+    whole, diary = read_diary(uninterrupted / "diary"), read_diary(tmp_path / "diary")
+    assert [step for step, _ in whole] == list(range(20))
+    assert len({fingerprint for _, fingerprint in whole}) > 15
+    assert diary == whole[:die_at] + whole[10:]
+
+
+def test_a_run_resumes_with_gradient_accumulation(tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    for root in (straight, broken):
+        root.mkdir()
+    run(straight, max_steps=8, accumulate_grad_batches=2, val_check_interval=100)
+    with pytest.raises(Killed, match="at step 6"):
+        run(broken, max_steps=8, accumulate_grad_batches=2, val_check_interval=100, die_at=6)
+    run(broken, max_steps=8, accumulate_grad_batches=2, val_check_interval=100, resume=True)
+    whole = read_diary(straight / "diary")
+    assert [step for step, _ in whole] == [step for step in range(8) for _ in range(2)]
+    assert read_diary(broken / "diary") == whole[:12] + whole[10:]
+    one, other = (checkpoints(root)["last.ckpt"] for root in (straight, broken))
+    assert_same(one["current_model_state"], other["current_model_state"])
+
+
+def test_a_finished_run_can_be_prolonged(tmp_path):
+    run(tmp_path, max_steps=7)
+    run(tmp_path, max_steps=12, resume=True)
+    assert checkpoints(tmp_path)["last.ckpt"]["global_step"] == 12
+    assert [step for step, _ in read_diary(tmp_path / "diary")] == list(range(12))
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    run(tmp_path, max_steps=6)
+    before = checkpoints(tmp_path)["last.ckpt"]
+    run(tmp_path, max_steps=6, resume=True)
+    after = checkpoints(tmp_path)["last.ckpt"]
+    for key in WHAT_TRAINING_KNOWS:
+        assert_same(after[key], before[key], key)
+    assert len(read_diary(tmp_path / "diary")) == 6
+
+
+def test_a_run_killed_by_the_system_goes_on_from_its_last_checkpoint(tmp_path, uninterrupted):
+    process = start(tmp_path, tiny_recipe(tmp_path, die_at=8, by_signal=True))
+    assert process.wait(timeout=300) == -signal.SIGKILL, (tmp_path / "log").read_text()
+    assert {name: saved["global_step"] for name, saved in checkpoints(tmp_path).items()} == {"last.ckpt": 5}
+    run(tmp_path, resume=True)
+    assert read_diary(tmp_path / "diary") == (whole := read_diary(uninterrupted / "diary"))[:8] + whole[5:]
+    expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
+    for key in WHAT_TRAINING_KNOWS:
+        assert_same(ended[key], expected[key], key)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_instants_leave_no_trace(tmp_path):
+    chance, steps = random.Random(0), 300
+    values = tiny_recipe(tmp_path, max_steps=steps)
+    done = 0
+    for _ in range(10):
+        process = start(tmp_path, values, "--ckpt_path", "last")
+        lines, enough = len(read_diary(tmp_path / "diary")), chance.randint(1, 25)
+        while process.poll() is None and len(read_diary(tmp_path / "diary")) < lines + enough:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.2))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+        reached = read_diary(tmp_path / "diary")[-1][0]
+        saved = checkpoints(tmp_path).get("last.ckpt", {"global_step": 0})["global_step"]
+        assert done <= saved <= reached + 1
+        assert reached - saved <= 5  # no more is lost than lies between two checkpoints
+        done = saved
+    assert start(tmp_path, values, "--ckpt_path", "last").wait() == 0, (tmp_path / "log").read_text()
+
+    straight = tmp_path / "straight"
+    straight.mkdir()
+    run(straight, max_steps=steps)
+    expected, ended = (checkpoints(root)["last.ckpt"] for root in (straight, tmp_path))
+    assert ended["global_step"] == expected["global_step"] == steps
+    for key in WHAT_TRAINING_KNOWS:
+        assert_same(ended[key], expected[key], key)
+    whole = read_diary(straight / "diary")
+    assert [step for step, _ in whole] == list(range(steps))
+    assert set(read_diary(tmp_path / "diary")) == set(whole)

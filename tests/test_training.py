@@ -1,0 +1,332 @@
+"""Training lowers the likelihood's negative, keeps what inference needs, and says clearly what it cannot do."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import soundfile
+import torch
+from conftest import tiny_config
+
+pytest.importorskip("lightning")
+from runs import Diary, make_corpus, recipe, vocoder
+
+from vocoder.config import NetworkConfig
+from vocoder.data.corpora import read_corpus
+from vocoder.data.segments import Cut, RandomSegments, WholeUtterances
+from vocoder.training import callbacks
+from vocoder.training.callbacks import Throughput, WholeFiles, draw_mels
+from vocoder.training.module import VocoderModule
+
+# Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:DeprecationWarning"),
+]
+
+
+def module(**changes) -> VocoderModule:
+    config = tiny_config(**changes)
+    return VocoderModule(config.mel, config.network, learning_rate=0.01, warmup_steps=5)
+
+
+def batch_for(model: VocoderModule, root: Path, size: int = 2) -> dict[str, torch.Tensor]:
+    corpus = [type(u)(u.id, u.path, soundfile.info(u.path).frames) for u in read_corpus(make_corpus(root))]
+    segments = RandomSegments(corpus, Cut(16, model.margin), frames=16, seed=0)
+    items = [segments[index] for index in range(size)]
+    return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+def optimise(model: VocoderModule, batch: dict[str, torch.Tensor], steps: int) -> list[float]:
+    model.trainer = SimpleNamespace(max_steps=steps)
+    configured = model.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    losses = []
+    for _ in range(steps):
+        loss = model.nll(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("distribution", "order", "at_least"),
+    [
+        ("mixture_of_logistics", 16, 0.2),
+        pytest.param("gaussian", 0, 0.5, marks=pytest.mark.slow),
+        pytest.param("mu_law_categorical", 0, 0.5, marks=pytest.mark.slow),
+    ],
+)
+def test_a_batch_is_learned_by_heart(tmp_path, distribution, order, at_least):
+    """By so many nats per sample: the linear predictor knows much of it from the start."""
+    model = module(distribution=distribution, linear_prediction_order=order)
+    losses = optimise(model, batch_for(model, tmp_path), 50)
+    print(losses)
+    assert losses[-1] < losses[0] - at_least
+
+
+def test_a_uniform_softmax_costs_the_logarithm_of_its_levels(tmp_path):
+    model = module(distribution="mu_law_categorical", bits=6)
+    torch.nn.init.zeros_(model.network.output_2.weight)
+    assert float(model.nll(batch_for(model, tmp_path)).detach()) == pytest.approx(math.log(64), abs=1e-4)
+
+
+def test_each_voice_has_its_own_likelihood_once_it_learned_something(tmp_path):
+    model = module(num_speakers=2)
+    batch = batch_for(model, tmp_path)
+    with torch.no_grad():
+        model.network.output_2.weight.normal_(std=0.3)
+    first, second = (float(model.nll({**batch, "speaker": torch.full((2,), n)}).detach()) for n in (0, 1))
+    assert first != second
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero_at_the_last_step():
+    model = module()
+    model.trainer = SimpleNamespace(max_steps=25)
+    factor = model.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [factor(step) for step in (5, 15, 24, 25, 26)] == pytest.approx([1.0, 0.5, 0.05, 0.0, 0.0])
+
+
+def test_no_warm_up_is_possible():
+    model = VocoderModule(*vars(tiny_config()).values(), warmup_steps=0)
+    model.trainer = SimpleNamespace(max_steps=10)
+    factor = model.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert factor(0) == 1.0
+
+
+def test_a_run_without_an_end_is_refused():
+    model = module()
+    model.trainer = SimpleNamespace(max_steps=-1)
+    with pytest.raises(ValueError, match=r"max_steps is -1\. Set `--trainer.max_steps`"):
+        model.configure_optimizers()
+
+
+def test_matrices_decay_and_biases_and_the_upsampling_kernel_do_not():
+    model = module(num_speakers=2)
+    model.trainer = SimpleNamespace(max_steps=10)
+    decays, keeps = model.configure_optimizers()["optimizer"].param_groups
+    assert (decays["weight_decay"], keeps["weight_decay"]) == (0.01, 0.0)
+    kept = {name for name, p in model.network.named_parameters() if any(p is q for q in keeps["params"])}
+    assert kept == {n for n, _ in model.network.named_parameters() if n.endswith("bias") or n == "upsampling.kernel"}
+    assert len(decays["params"]) + len(keeps["params"]) == len(list(model.parameters()))
+
+
+def test_validation_weighs_each_sample_alike(tmp_path):
+    model = module()
+    logged = []
+    model.log = lambda name, value, **options: logged.append((name, options["batch_size"]))
+    corpus = [type(u)(u.id, u.path, soundfile.info(u.path).frames) for u in read_corpus(make_corpus(tmp_path))]
+    for item in WholeUtterances(corpus[:2], Cut(16, model.margin), max_frames=1000):
+        model.validation_step({name: value.unsqueeze(0) for name, value in item.items()}, 0)
+    assert logged == [
+        (name, frames * 16) for frames in (187, 212) for name in ("val/nll", "val/nll_bits")
+    ]
+
+
+def test_speed_is_counted_between_log_lines_and_not_while_validating(monkeypatch):
+    clock, logged = iter([0.0, 2.0, 2.0, 10.0, 12.0]), []  # step 1 begins, 2 ends, 3 begins; 4 begins and ends
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
+    trainer = SimpleNamespace(world_size=2, log_every_n_steps=2, global_step=0)
+    listener = SimpleNamespace(log=lambda name, value, **_: logged.append((name, value)))
+    throughput, batch = Throughput(), {"mask": torch.ones(2, 50)}
+    for step in range(1, 5):
+        if step == 4:
+            throughput.on_validation_start(trainer, listener)
+        throughput.on_train_batch_start(trainer, listener, batch, step)
+        trainer.global_step = step
+        throughput.on_train_batch_end(trainer, listener, None, batch, step)
+    # A step has 2 × 100 samples: two of them in 2 s, then, after the validation, one in 2 s.
+    assert [speed for name, speed in logged if name == "train/samples_per_second"] == [200.0, 100.0]
+
+
+def test_log_every_n_steps_may_be_zero():
+    trainer = SimpleNamespace(world_size=1, log_every_n_steps=0, global_step=3)
+    Throughput().on_train_batch_end(trainer, SimpleNamespace(), None, {"mask": torch.ones(1)}, 0)
+
+
+def test_a_picture_shows_clips_too_short_for_a_mel():
+    figure = draw_mels({"original": torch.zeros(16), "generated": torch.rand(16)}, module())
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["original", "generated"]
+
+
+def test_a_checkpoint_that_breaks_off_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+
+    def broken(checkpoint, file):
+        file.write(b"half a checkpoint")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="no space left"):
+        WholeFiles().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    monkeypatch.undo()
+    WholeFiles().save_checkpoint({"step": 3}, path)
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of 20 steps with sound, its folder."""
+    root = tmp_path_factory.mktemp("finished")
+    make_corpus(root / "corpus")
+    config = tiny_config()
+    values = recipe(root, config.mel, config.network, diary={"path": str(root / "diary")}, max_steps=22)
+    values["run"]["clip_frames"] = 10
+    vocoder("fit", values)
+    return root
+
+
+def checkpoint(root: Path, name: str = "last") -> dict:
+    (path,) = (root / "run" / "checkpoints").glob(f"{name}*.ckpt")
+    return torch.load(path, weights_only=True)
+
+
+def read_metrics(root: Path, version: int) -> list[dict[str, str]]:
+    text = (root / "run" / "metrics" / f"version_{version}" / "metrics.csv").read_text()
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_a_run_keeps_its_last_step_and_its_best(finished):
+    assert checkpoint(finished)["global_step"] == 22  # though a checkpoint is due every five steps
+    assert checkpoint(finished, "best")["global_step"] in (10, 20)
+
+
+def test_a_run_writes_its_numbers_down(finished):
+    rows = read_metrics(finished, 0)
+    steps = [int(row["step"]) for row in rows if row["train/nll_bits"]]
+    assert steps == [2, 5, 8, 11, 14, 17, 20]
+    for name in ("train/nll", "train/gradient_norm", "train/samples_per_second"):
+        values = [float(row[name]) for row in rows if row[name]]
+        assert len(values) == len(set(values)) == len(steps), name  # each its own, none left over from a step before
+    assert len([row for row in rows if row["val/nll_bits"]]) == 2
+    assert any(name.startswith("lr-AdamW") for name in rows[0])
+
+
+def test_a_run_lets_itself_be_heard_and_seen(finished):
+    samples = finished / "run" / "samples"
+    for step in (10, 20):
+        for name in ("original", "teacher-forced", "generated"):
+            waveform, rate = soundfile.read(samples / f"{step:07d}-{name}.wav")
+            assert (len(waveform), rate) == (160, 8000)
+            assert waveform.std() > 0
+        assert (samples / f"{step:07d}.png").stat().st_size > 10_000
+    assert len(list(samples.iterdir())) == 8
+
+
+def test_a_recipes_own_callbacks_join_ours(finished):
+    assert len((finished / "diary").read_text().splitlines()) == 22
+
+
+def test_a_checkpoint_loads_without_arguments_and_without_code(finished):
+    model = VocoderModule.load_from_checkpoint(finished / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert model.mel_config == tiny_config().mel
+    assert model.network.config == tiny_config().network
+    for name, value in checkpoint(finished)["state_dict"].items():
+        assert torch.equal(value, model.state_dict()[name])
+
+
+def test_a_checkpoints_weights_are_the_average_and_the_current_ones_lie_beside(finished):
+    saved = checkpoint(finished, "best")
+    average, current = saved["state_dict"], saved["current_model_state"]
+    assert average.keys() == current.keys()
+    assert not torch.equal(average["network.skip.weight"], current["network.skip.weight"])
+    assert int(saved["averaging_state"]["n_averaged"]) == saved["global_step"]
+
+
+def test_validation_measures_the_averaged_weights(finished, capsys):
+    """What validation said during the run is what the checkpoint's weights give afterwards."""
+    (path,) = (finished / "run" / "checkpoints").glob("best*.ckpt")
+    config = tiny_config()
+    values = recipe(finished, config.mel, config.network)
+    for command, stage in (("validate", "val"), ("test", "test")):
+        vocoder(command, values, "--ckpt_path", str(path))
+        assert f"{stage}/nll_bits" in capsys.readouterr().out
+    best = min(float(row["val/nll_bits"]) for row in read_metrics(finished, 0) if row["val/nll_bits"])
+    (again,) = (float(row["val/nll_bits"]) for row in read_metrics(finished, 1))
+    assert again == pytest.approx(best, abs=1e-5)
+
+
+def test_a_new_run_in_an_old_folder_replaces_its_last_checkpoint(tmp_path):
+    make_corpus(tmp_path / "corpus")
+    config = tiny_config()
+    for steps in (6, 3):
+        vocoder("fit", recipe(tmp_path, config.mel, config.network, max_steps=steps, enable_progress_bar=False))
+        assert checkpoint(tmp_path)["global_step"] == steps
+
+
+def test_a_misspelled_key_is_named(tmp_path, capsys):
+    config = tiny_config()
+    values = recipe(tmp_path, config.mel, config.network)
+    values["model"]["learning_rat"] = 1.0
+    with pytest.raises(SystemExit, match="2"):
+        vocoder("fit", values)
+    assert "learning_rat" in capsys.readouterr().err
+
+
+def test_a_missing_corpus_stops_a_run_with_its_remedy(tmp_path):
+    config = tiny_config()
+    with pytest.raises(ValueError, match=r"none at .*corpus\. .*DATA=/path"):
+        vocoder("fit", recipe(tmp_path, config.mel, config.network))
+
+
+def test_a_file_lost_during_a_run_is_named(tmp_path):
+    make_corpus(tmp_path / "corpus")
+    config = tiny_config()
+    (tmp_path / "gone").mkdir()
+
+    class Losing(Diary):
+        def on_train_batch_start(self, trainer, *_):
+            for path in (tmp_path / "corpus").glob("*.wav"):
+                path.rename(tmp_path / "gone" / path.name)
+
+    values = recipe(tmp_path, config.mel, config.network)
+    values["trainer"]["callbacks"] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Throughput, "on_train_batch_start", Losing.on_train_batch_start)
+        with pytest.raises(ValueError, match=r"corpus/\d\.wav cannot be read any more"):
+            vocoder("fit", values)
+
+
+def test_a_run_logs_offline_where_nobody_is_logged_in_and_asks_nothing(tmp_path):
+    make_corpus(tmp_path / "corpus")
+    config = tiny_config()
+    values = recipe(tmp_path, config.mel, config.network, max_steps=4, val_check_interval=4)
+    values["run"] |= {"wandb": True, "clip_frames": 10}
+    (tmp_path / "train.yaml").write_text(str(values).replace("None", "null").replace("True", "true"))
+    tests = Path(__file__).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB") and name != "NETRC"}
+    paths = os.pathsep.join([str(tests.parent), str(tests)])
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"]
+        + ["fit", "--config", str(tmp_path / "train.yaml")],
+        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "wandb login" in done.stderr
+    assert "Warning" not in done.stderr
+    media = list((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/*/*"))
+    assert {path.suffix for path in media} == {".wav", ".png"}
+    assert checkpoint(tmp_path)["global_step"] == 4
+
+
+def test_the_defaults_of_a_network_are_the_ones_of_its_config():
+    assert VocoderModule().network.config == NetworkConfig()
