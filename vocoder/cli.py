@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 import vocoder
+from vocoder.features.audio import load_audio, save_audio
 from vocoder.inference.bundle import CONFIG_FILE, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_infer(commands)
     _add_export(commands)
+    _add_preparation(commands)
     for name, text in TRAINING.items():  # for the list of commands only; see `main`
         commands.add_parser(name, help=f"{text}; `vocoder {name} --help` says more", add_help=False)
     return parser
@@ -88,6 +90,18 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
 
 
+def _add_preparation(commands: Any) -> None:
+    download = commands.add_parser("download", help="fetch the LJSpeech corpus (2.6 GB)")
+    download.set_defaults(run=_download)
+    download.add_argument("folder", type=Path, nargs="?", default=Path("data"), help="to unpack in; data if left out")
+
+    resample = commands.add_parser("resample", help="convert a folder of audio to another sample rate")
+    resample.set_defaults(run=_resample)
+    resample.add_argument("source", type=Path, metavar="IN", help="folder of audio")
+    resample.add_argument("target", type=Path, metavar="OUT", help="folder to make")
+    resample.add_argument("--sample-rate", type=int, default=22_050, help="in Hz; %(default)s if left out")
+
+
 def _infer(options: argparse.Namespace) -> None:
     outputs = _plan(options.inputs, options.output_dir, options.overwrite)
     model = Vocoder.from_pretrained(options.model)
@@ -95,12 +109,13 @@ def _infer(options: argparse.Namespace) -> None:
     for source, target in outputs.items():
         try:
             mel = _read_mel(source, model)
-            bar = _Bar(source.name, mel.shape[-1] * model.hop_length, model.sample_rate)
-            waveform = model.infer(mel, progress=bar, **keep)
+            with tqdm(
+                total=mel.shape[-1] * model.hop_length, desc=source.name, unit=" samples", unit_scale=True
+            ) as bar:
+                waveform = model.infer(mel, progress=bar.update, **keep)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: {error}") from error
-        bar.close()
-        _save(target, waveform, model.sample_rate)
+        save_audio(target, waveform, model.sample_rate)
 
 
 def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:
@@ -141,9 +156,7 @@ def _read_mel(path: Path, model: Vocoder) -> Tensor:
 
 
 def _analyse(path: Path, model: Vocoder) -> Tensor:
-    # Imported here, for copy synthesis only: inference from mels needs neither soundfile nor torchaudio.
-    from vocoder.features.audio import load_audio
-    from vocoder.features.mel import LogMelSpectrogram
+    from vocoder.features.mel import LogMelSpectrogram  # torchaudio's: for copy synthesis only
 
     waveform = load_audio(path, model.sample_rate)
     mel: Tensor = LogMelSpectrogram(model.mel)(waveform.unsqueeze(0))[0]
@@ -164,40 +177,24 @@ def _load_array(path: Path) -> Tensor:
     return mel
 
 
-def _save(path: Path, waveform: Tensor, sample_rate: int) -> None:
-    from vocoder.features.audio import save_audio
-
-    save_audio(path, waveform, sample_rate)
-
-
-class _Bar:
-    """Progress of one file in samples, on stderr: redrawn in a terminal, one line when done elsewhere."""
-
-    def __init__(self, label: str, total: int, sample_rate: int) -> None:
-        self.label, self.total, self.sample_rate = label, total, sample_rate
-        self.done, self.start, self.drawn = 0, time.perf_counter(), 0.0
-
-    def __call__(self, samples: int) -> None:
-        self.done += samples
-        if sys.stderr.isatty() and time.perf_counter() - self.drawn > 0.1:
-            self.drawn = time.perf_counter()
-            print(f"\r{self}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        print(f"\r{self}" if sys.stderr.isatty() else self, file=sys.stderr, flush=True)
-
-    def __str__(self) -> str:
-        speed = self.done / max(time.perf_counter() - self.start, 1e-9)
-        pace = f"{speed:,.0f} samples/s, {speed / self.sample_rate:.2f} x real time"
-        return f"{self.label}: {self.done:,} / {self.total:,} samples, {pace} "
-
-
 def _export(options: argparse.Namespace) -> None:
     if (options.output_dir / CONFIG_FILE).exists() and not options.overwrite:
         raise FileExistsError(f"Nothing is replaced unasked, but {options.output_dir} holds a model. Pass --overwrite.")
     config, network, training = load_checkpoint(options.checkpoint)
     save_bundle(options.output_dir, config, network, training)
     print(os.fspath(options.output_dir))
+
+
+def _download(options: argparse.Namespace) -> None:
+    from vocoder.data.preparation import download_ljspeech
+
+    print(download_ljspeech(options.folder))
+
+
+def _resample(options: argparse.Namespace) -> None:
+    from vocoder.data.preparation import resample_folder
+
+    print(f"{resample_folder(options.source, options.target, options.sample_rate)} files in {options.target}")
 
 
 def _import_training() -> Any:

@@ -63,7 +63,7 @@ def read_corpus(root: str | Path) -> list[Utterance]:
 
 
 def _ljspeech(root: Path) -> list[Utterance]:
-    files = {path.stem: path for path in _audio_files(root / "wavs")}
+    files = {path.stem: path for path in audio_files(root / "wavs")}
     lines = (root / "metadata.csv").read_text(encoding="utf-8-sig", errors="replace").splitlines()
     ids = [line.split("|", 1)[0].strip() for line in lines if line.strip()]
     # An id without a file stays in the list: it is reported with the unusable ones, by name.
@@ -72,11 +72,12 @@ def _ljspeech(root: Path) -> list[Utterance]:
 
 def _folder(root: Path) -> list[Utterance]:
     # One file for each id: the same sentence as wav and as flac must not end up in training and in test.
-    files = {path.relative_to(root).with_suffix("").as_posix(): path for path in _audio_files(root)}
+    files = {path.relative_to(root).with_suffix("").as_posix(): path for path in audio_files(root)}
     return [Utterance(id_, path) for id_, path in files.items()]
 
 
-def _audio_files(root: Path) -> list[Path]:
+def audio_files(root: Path) -> list[Path]:
+    """All audio below a folder, hidden files left out, in order of path."""
     return sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
 
 
