@@ -29,6 +29,16 @@ NEEDLESS_WARNINGS = (
     ".* does not have many workers",  # to read short stretches needs few
 )
 
+# What every recipe wants of Lightning's trainer, and can change.
+TRAINER = {
+    "precision": "bf16-mixed",  # of multiplicands; the waveform and the residual stream stay float32
+    "gradient_clip_val": 1.0,
+    "val_check_interval": 2000,
+    "check_val_every_n_epoch": None,  # a run is one epoch: validation is counted in steps
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 25,
+}
+
 
 class VocoderCLI(LightningCLI):
     """LightningCLI with our links, callbacks and loggers."""
@@ -89,6 +99,7 @@ def main(args: list[str]) -> None:
     VocoderCLI(
         VocoderModule,
         VocoderDataModule,
+        trainer_defaults=TRAINER,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
