@@ -27,7 +27,12 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result in runs/demo/index.html
 	$(BIN)/vocoder fit --config recipes/demo/train.yaml $(ARGS)
-	$(BIN)/python recipes/demo/demo.py --checkpoint runs/demo/checkpoints/last.ckpt --output runs/demo
+	$(BIN)/vocoder export --overwrite runs/demo/checkpoints/last.ckpt runs/demo/bundle
+	$(BIN)/python recipes/listen.py --model runs/demo/bundle --corpus recipes/demo --output runs/demo \
+	    --count 2 --seconds 1.2
+	@echo "Rough, after two minutes of training. Next:"
+	@echo "  use this model          make infer MODEL=runs/demo/bundle INPUTS=speech.wav OUTPUT=generated"
+	@echo "  train your own voice    make train RECIPE=folder DATA=/path/to/recordings"
 
 train: known-recipe $(STAMP)  ## Train: RECIPE=ljspeech [DATA=/path/to/corpus] [ARGS="--trainer.max_steps 1000"]
 	$(BIN)/vocoder fit --config recipes/$(RECIPE)/train.yaml $(if $(DATA),--data.root "$(DATA)") $(ARGS)

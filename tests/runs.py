@@ -62,7 +62,9 @@ def read_diary(path: Path) -> list[tuple[int, float]]:
     return [tuple(json.loads(line)) for line in path.read_text().split("\n")[:-1]]
 
 
-def recipe(root: Path, mel: Any, network: Any, *, diary: dict[str, Any] | None = None, **trainer: Any) -> dict[str, Any]:
+def recipe(
+    root: Path, mel: Any, network: Any, *, diary: dict[str, Any] | None = None, **trainer: Any
+) -> dict[str, Any]:
     """A recipe as its YAML would say it; the run and its corpus lie in `root`."""
     values = {
         "run": {"folder": str(root / "run"), "checkpoint_every": 5, "ema_decay": 0.9, "clip_frames": 0, "wandb": False},

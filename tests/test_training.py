@@ -130,9 +130,7 @@ def test_validation_weighs_each_sample_alike(tmp_path):
     corpus = [type(u)(u.id, u.path, soundfile.info(u.path).frames) for u in read_corpus(make_corpus(tmp_path))]
     for item in WholeUtterances(corpus[:2], Cut(16, model.margin), max_frames=1000):
         model.validation_step({name: value.unsqueeze(0) for name, value in item.items()}, 0)
-    assert logged == [
-        (name, frames * 16) for frames in (187, 212) for name in ("val/nll", "val/nll_bits")
-    ]
+    assert logged == [(name, frames * 16) for frames in (187, 212) for name in ("val/nll", "val/nll_bits")]
 
 
 def test_speed_is_counted_between_log_lines_and_not_while_validating(monkeypatch):
