@@ -83,6 +83,7 @@ def recipe(
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 3,
             "accelerator": "cpu",
+            "precision": "32-true",
             **trainer,
         },
     }

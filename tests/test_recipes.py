@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from vocoder.config import NETWORKS, to_dict
 
@@ -13,7 +12,7 @@ pytest.importorskip("lightning")
 from lightning.pytorch.cli import LightningCLI
 
 from vocoder.data.datamodule import VocoderDataModule
-from vocoder.training.cli import VocoderCLI
+from vocoder.training.cli import TRAINER, VocoderCLI
 from vocoder.training.module import VocoderModule
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -36,6 +35,7 @@ def parse(name: str, monkeypatch) -> LightningCLI:
     return Parsed(
         VocoderModule,
         VocoderDataModule,
+        trainer_defaults=TRAINER,
         auto_configure_optimizers=False,
         run=False,
         seed_everything_default=0,
@@ -58,14 +58,16 @@ def test_every_recipe_builds_a_model_and_data_that_agree(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_validates_within_its_run(name):
-    trainer = yaml.safe_load((RECIPES / name / "train.yaml").read_text())["trainer"]
-    assert trainer["val_check_interval"] <= trainer["max_steps"]
-    assert trainer["check_val_every_n_epoch"] is None  # a run is one epoch
+def test_every_recipe_validates_within_its_run(name, monkeypatch):
+    cli = parse(name, monkeypatch)
+    assert cli.config.trainer.val_check_interval <= cli.config.trainer.max_steps
+    assert cli.config.trainer.check_val_every_n_epoch is None  # a run is one epoch
+    assert cli.config.run.checkpoint_every <= cli.config.trainer.val_check_interval
 
 
-def test_the_recipe_for_ljspeech_trains_the_default_network(monkeypatch):
-    assert parse("ljspeech", monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64"])
+@pytest.mark.parametrize("name", ["folder", "ljspeech"])
+def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
+    assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64"])
 
 
 def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monkeypatch):

@@ -1,4 +1,4 @@
-"""Invariant 8: a run killed at any instant loses at most the steps since its last checkpoint, and then goes on alike."""
+"""A run killed at any instant loses the steps since its last checkpoint at most, and goes on as if never killed."""
 
 from __future__ import annotations
 

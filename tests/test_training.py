@@ -72,7 +72,6 @@ def test_a_batch_is_learned_by_heart(tmp_path, distribution, order, at_least):
     """By so many nats per sample: the linear predictor knows much of it from the start."""
     model = module(distribution=distribution, linear_prediction_order=order)
     losses = optimise(model, batch_for(model, tmp_path), 50)
-    print(losses)
     assert losses[-1] < losses[0] - at_least
 
 
@@ -308,9 +307,9 @@ def test_a_run_logs_offline_where_nobody_is_logged_in_and_asks_nothing(tmp_path)
     tests = Path(__file__).parent
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB") and name != "NETRC"}
     paths = os.pathsep.join([str(tests.parent), str(tests)])
+    code = "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"]
-        + ["fit", "--config", str(tmp_path / "train.yaml")],
+        [sys.executable, "-c", code, "fit", "--config", str(tmp_path / "train.yaml")],
         env={**kept, "HOME": str(tmp_path), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -33,7 +33,8 @@ class GroupState:
         position: Samples made so far.
         inputs: For each layer, its last (kernel_size - 1) · dilation inputs (slots, ROWS, residual_channels).
         waveform: The last samples (ROWS, slots): as many as the linear predictor reads, at least one.
-        residual: Of the last sample, what linear prediction left (ROWS,), in units of its expected size.
+        residual: What linear prediction left of the last samples (ROWS, slots), in units of its expected size: as many
+            as the longest pitch period has.
     """
 
     position: int
@@ -76,7 +77,7 @@ class ReferenceEngine(Engine):
                 for layer in self.layers
             ],
             waveform=zeros(ROWS, max(self.order, 1)),
-            residual=zeros(ROWS),
+            residual=zeros(ROWS, self.network.pitch_lag.longest if self.network.pitch_lag is not None else 1),
         )
 
     def generate(
@@ -147,7 +148,7 @@ class ReferenceEngine(Engine):
         kept = []
         for t in range(self.network.hop_length):
             location = self._predict(state, coefficients)
-            sample, result = choose(self._step(state, h[:, t], location, scale), given[:, t])
+            sample, result = choose(self._step(state, h[:, t], location, scale, frame.distance[:, 0]), given[:, t])
             self._remember(state, sample, (sample - location) / scale)
             kept.append(result)
         return torch.stack(kept, dim=1)
@@ -157,10 +158,12 @@ class ReferenceEngine(Engine):
         slots = [(state.position - 1 - k) % self.order for k in range(self.order)]
         return (coefficients * state.waveform[:, slots]).sum(dim=-1)
 
-    def _step(self, state: GroupState, h: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+    def _step(self, state: GroupState, h: Tensor, location: Tensor, scale: Tensor, distance: Tensor) -> Tensor:
         """Parameters (ROWS, num_parameters) of the next sample's law; notes each layer's input."""
         before = state.waveform[:, (state.position - 1) % state.waveform.shape[1]]
-        x = self.network.read(before, location, state.residual)
+        residual = state.residual[:, (state.position - 1) % state.residual.shape[1]]
+        echo_slot = ((state.position - distance) % state.residual.shape[1]).unsqueeze(1)
+        x = self.network.read(before, location, residual, state.residual.gather(1, echo_slot)[:, 0])
         gates = []
         for layer, weight, ring in zip(self.layers, self.weights, state.inputs, strict=True):
             # Tap k reads x[t - (K-1-k)d]; the oldest lies in the slot that x[t] will take.
@@ -174,5 +177,5 @@ class ReferenceEngine(Engine):
 
     def _remember(self, state: GroupState, sample: Tensor, residual: Tensor) -> None:
         state.waveform[:, state.position % state.waveform.shape[1]] = sample
-        state.residual = residual
+        state.residual[:, state.position % state.residual.shape[1]] = residual
         state.position += 1

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
-from vocoder.features.filterbank import mel_filterbank
+from vocoder.model.spectrum import LogPowerSpectrum
 
 LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
 WHITE_NOISE = 1e-4  # -40 dB: bounds the dynamic range that the recursion has to resolve
@@ -31,37 +31,15 @@ class LinearPredictor(nn.Module):
         order: Past samples used.
     """
 
-    heard: Tensor
-    log_area: Tensor
-    right: Tensor
-    weight: Tensor
-    emphasis: Tensor
     lag_window: Tensor
 
     def __init__(self, mel: MelConfig, order: int) -> None:
         super().__init__()
-        self.mel, self.order = mel, order
-        filters = mel_filterbank(mel)  # (n_fft / 2 + 1, n_mels)
-        heard = filters.sum(dim=0).nonzero().flatten()  # a narrow low band may fall between two bins, and say nothing
-        filters = filters[:, heard]
-        area = filters.sum(dim=0)
-        bins = torch.arange(len(filters), dtype=torch.float64)
-        centre = (filters * bins[:, None]).sum(dim=0) / area
-        right = torch.searchsorted(centre, bins).clamp(1, len(heard) - 1)
-        weight = (bins - centre[right - 1]) / (centre[right] - centre[right - 1])
+        self.order = order
+        self.log_power = LogPowerSpectrum(mel)
         lags = torch.arange(order + 1, dtype=torch.float64)
-        tables = {
-            "heard": heard,
-            "log_area": area.log(),
-            "right": right,
-            # Clamped: above f_max the last band's level is held. Left empty, the predictor is worse than none.
-            "weight": weight.nan_to_num(0.0).clamp(0, 1),  # 0 / 0 where two bands share a centre: either will do
-            # Of pre-emphasis: the mel describes the emphasised waveform, the predictor is for the waveform itself.
-            "emphasis": 2 * (1 - mel.pre_emphasis * torch.exp(-1j * math.pi * bins / (mel.n_fft / 2))).abs().log(),
-            "lag_window": torch.exp(-0.5 * (2 * math.pi * LAG_WINDOW_HZ / mel.sample_rate * lags) ** 2),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+        lag_window = torch.exp(-0.5 * (2 * math.pi * LAG_WINDOW_HZ / mel.sample_rate * lags) ** 2)
+        self.register_buffer("lag_window", lag_window, persistent=False)
         self.window_energy = float(torch.hann_window(mel.win_length, dtype=torch.float64).square().sum())
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,20 +52,11 @@ class LinearPredictor(nn.Module):
             Coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the expected
             size (batch, frames) of what remains: its standard deviation, at least that of 16-bit rounding.
         """
-        autocorrelation = torch.fft.irfft(self._power(mel))[..., : self.order + 1] * self.lag_window
+        autocorrelation = torch.fft.irfft(self.log_power(mel).exp())[..., : self.order + 1] * self.lag_window
         autocorrelation[..., 0] *= 1 + WHITE_NOISE
         coefficients, residual = levinson(autocorrelation)
         scale = (residual / self.window_energy + LEVEL_VARIANCE).sqrt()
         return coefficients.float(), scale.float()
-
-    def _power(self, mel: Tensor) -> Tensor:
-        """Power at each bin (batch, frames, n_fft / 2 + 1), its logarithm interpolated between band centres."""
-        shift = torch.as_tensor(self.mel.shift, dtype=torch.float64, device=mel.device)
-        scale = torch.as_tensor(self.mel.scale, dtype=torch.float64, device=mel.device)
-        log_band = (mel.double().transpose(1, 2) * scale + shift) / self.mel.log_factor
-        level = (log_band[..., self.heard] - self.log_area) * (2 / self.mel.power)
-        level = torch.lerp(level[..., self.right - 1], level[..., self.right], self.weight)
-        return (level - self.emphasis).exp()
 
 
 def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from vocoder.config import MelConfig, NetworkConfig
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 from vocoder.model.distributions import MuLawCategorical, build_distribution
 from vocoder.model.layers import GatedResidualLayer, operand_dtype
+from vocoder.model.pitch import PitchLag, echo
 from vocoder.model.prediction import LinearPredictor, predict
 
 
@@ -27,13 +28,15 @@ class Conditioning:
     Attributes:
         context: (batch, frames + upsampling_taps - 1, conditioning_channels), to be interpolated to samples.
         coefficients: (batch, frames, order) of the linear predictor; order is 0 where the network uses none.
-        scale: (batch, frames), expected size of the predictor's residual; ones where there is none.
+        scale: (batch, frames), expected size of the predictor's residual; 1 where there is no predictor.
+        distance: (batch, frames), how many samples back the echo of the last pitch period lies; likewise.
         speaker: Embedding (batch, speaker_channels), or (batch, 0) where there is a single voice.
     """
 
     context: Tensor
     coefficients: Tensor
     scale: Tensor
+    distance: Tensor
     speaker: Tensor
 
     @property
@@ -48,19 +51,21 @@ class Conditioning:
             self.context[:, start : stop + margin],
             self.coefficients[:, start:stop],
             self.scale[:, start:stop],
+            self.distance[:, start:stop],
             self.speaker,
         )
 
     def select(self, utterances: Tensor) -> Conditioning:
         """Some utterances of the batch, copied, by their indices."""
-        parts = self.context, self.coefficients, self.scale, self.speaker
-        return Conditioning(*(part[utterances] for part in parts))
+        return Conditioning(*(getattr(self, name)[utterances] for name in PARTS))
 
     @staticmethod
     def join(batches: Sequence[Conditioning]) -> Conditioning:
         """One batch of several with the same number of frames."""
-        names = "context", "coefficients", "scale", "speaker"
-        return Conditioning(*(torch.cat([getattr(one, name) for one in batches]) for name in names))
+        return Conditioning(*(torch.cat([getattr(one, name) for one in batches]) for name in PARTS))
+
+
+PARTS = tuple(part.name for part in fields(Conditioning))
 
 
 class WaveNet(nn.Module):
@@ -84,9 +89,10 @@ class WaveNet(nn.Module):
         self.speaker_embedding = nn.Embedding(speakers, config.speaker_channels) if speakers else None
         order = config.linear_prediction_order
         self.predictor = LinearPredictor(mel, order) if order else None
+        self.pitch_lag = PitchLag(mel) if order else None
 
         if self.distribution.is_continuous:
-            self.input: nn.Module = nn.Linear(3 if order else 1, config.residual_channels)
+            self.input: nn.Module = nn.Linear(4 if order else 1, config.residual_channels)
         else:
             self.input = nn.Embedding(self.distribution.num_parameters, config.residual_channels)
         self.layers: Sequence[GatedResidualLayer] = nn.ModuleList(  # type: ignore[assignment]
@@ -150,15 +156,16 @@ class WaveNet(nn.Module):
             mel = pad_frames(mel, margin)
         own = mel[..., margin : mel.shape[-1] - margin]
         batch, _, frames = own.shape
-        if self.predictor is None:
-            coefficients, scale = own.new_zeros(batch, frames, 0), own.new_ones(batch, frames)
-        else:
+        coefficients, scale = own.new_zeros(batch, frames, 0), own.new_ones(batch, frames)
+        distance = torch.ones_like(scale, dtype=torch.long)
+        if self.predictor is not None and self.pitch_lag is not None:
             coefficients, scale = self.predictor(own)
+            distance = self.pitch_lag(own) - self.pitch_lag.lead
         embedding = own.new_zeros(batch, 0)
         if self.speaker_embedding is not None:
             assert speaker is not None, "a network with several voices needs `speaker`"
             embedding = self.speaker_embedding(speaker)
-        return Conditioning(self.context_net(mel), coefficients, scale, embedding)
+        return Conditioning(self.context_net(mel), coefficients, scale, distance, embedding)
 
     def forward(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None = None) -> Tensor:
         """Parameters of each sample's law given the true samples before it (teacher forcing).
@@ -179,8 +186,9 @@ class WaveNet(nn.Module):
                 before[:, 0] = past[:, -1]
                 location = predict(torch.cat([past, waveform], dim=1), conditioning.coefficients, self.hop_length)
                 scale = conditioning.scale.repeat_interleave(self.hop_length, dim=1)
-            residual = F.pad((waveform - location) / scale, (1, 0))[:, :-1]
-            x = self.read(before, location, residual)
+            residual = (waveform - location) / scale
+            period_ago = echo(residual, conditioning.distance.repeat_interleave(self.hop_length, dim=1))
+            x = self.read(before, location, F.pad(residual, (1, 0))[:, :-1], period_ago)
         h = self.upsample(conditioning, operand_dtype(x))
         gates = []
         for layer in self.layers:
@@ -188,7 +196,7 @@ class WaveNet(nn.Module):
             gates.append(z)
         return self.output(torch.cat(gates, dim=-1), location, scale)
 
-    def read(self, before: Tensor, location: Tensor, residual: Tensor) -> Tensor:
+    def read(self, before: Tensor, location: Tensor, residual: Tensor, period_ago: Tensor) -> Tensor:
         """What enters the first layer: the last sample, and what linear prediction has to say; all arguments (...).
 
         Args:
@@ -196,6 +204,7 @@ class WaveNet(nn.Module):
             location: Where linear prediction expects the next one.
             residual: How far off it was with the last one, in units of its expected size: white, of unit size, and so
                 the clearest view of the past that there is. LPCNet reads the same three (Valin & Skoglund 2019).
+            period_ago: The residual about one pitch period before; see `vocoder.model.pitch`.
 
         Returns:
             x (..., residual_channels).
@@ -204,7 +213,7 @@ class WaveNet(nn.Module):
             return self.input(self.distribution.encode(before))
         if self.predictor is None:
             return self.input(before.unsqueeze(-1))
-        return self.input(torch.stack([before, location, torch.asinh(residual)], dim=-1))
+        return self.input(torch.stack([before, location, torch.asinh(residual), torch.asinh(period_ago)], dim=-1))
 
     def upsample(self, conditioning: Conditioning, dtype: torch.dtype = torch.float32) -> Tensor:
         """h at sample rate, the speaker's embedding beside it: (batch, frames · hop_length, channels)."""

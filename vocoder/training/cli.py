@@ -27,6 +27,7 @@ NEEDLESS_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a run goes on in its own folder
     ".*your dataloader is not resumable",  # it is: `Continuing` begins at the step that the trainer has come to
     ".* does not have many workers",  # to read short stretches needs few
+    "Precision .* is not supported by the model summary",  # which then gives the size at 32 bits
 )
 
 # What every recipe wants of Lightning's trainer, and can change.
