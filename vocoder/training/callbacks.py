@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -90,6 +90,19 @@ class LastCheckpoint(ModelCheckpoint):
         """Save the last steps, whatever their number; a run is one epoch."""
         assert self.dirpath is not None
         trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+
+
+class StepsBar(RichProgressBar):
+    """Lightning's bar, counting a run's steps: a run is one epoch, and an epoch's number says nothing."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training  "
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Likelihood and speed, without the logger's version."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class Throughput(Callback):

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from vocoder.data.datamodule import VocoderDataModule
-from vocoder.training.callbacks import WholeFiles, default_callbacks
+from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
 from vocoder.training.module import VocoderModule
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,10 @@ class VocoderCLI(LightningCLI):
             asked.logger = [CSVLogger(root, name="metrics")]
             if run.wandb and self.subcommand == "fit":
                 asked.logger.append(_wandb_logger(root))
+        bar = [] if asked.enable_progress_bar is False else [StepsBar()]
         ours = {
             "default_root_dir": str(root),
-            "callbacks": [*callbacks, *_listed(asked.callbacks)],
+            "callbacks": [*callbacks, *bar, *_listed(asked.callbacks)],
             "plugins": [WholeFiles(), *_listed(asked.plugins)],
             "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
         }
