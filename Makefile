@@ -29,7 +29,7 @@ demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result
 	$(BIN)/vocoder fit --config recipes/demo/train.yaml $(ARGS)
 	$(BIN)/vocoder export --overwrite runs/demo/checkpoints/last.ckpt runs/demo/bundle
 	$(BIN)/python recipes/listen.py --model runs/demo/bundle --corpus recipes/demo --output runs/demo \
-	    --count 2 --seconds 1.2
+	    --count 2 --seconds 1
 	@echo "Rough, after two minutes of training. Next:"
 	@echo "  use this model          make infer MODEL=runs/demo/bundle INPUTS=speech.wav OUTPUT=generated"
 	@echo "  train your own voice    make train RECIPE=folder DATA=/path/to/recordings"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -64,3 +65,11 @@ def speech_like_mel(config: MelConfig, frames: int, batch: int = 1) -> Tensor:
     """Log-mel of (batch, n_mels, frames) whose values speech could have."""
     low, high = config.value_range
     return low + (high - low) * (0.15 + 0.35 * torch.rand(batch, config.n_mels, frames))
+
+
+def voice(pitch: float, time: int, sample_rate: int = 22_050, *, slope: float = 0.0) -> Tensor:
+    """Harmonics of a pitch in Hz, of amplitude harmonic**-slope, peak 0.5: (1, time); a pulse train if slope is 0."""
+    harmonic = torch.arange(1, int(sample_rate / 2 / pitch) + 1, dtype=torch.float64).unsqueeze(1)
+    phase = 2 * math.pi * pitch / sample_rate * torch.arange(time, dtype=torch.float64)
+    waveform = (harmonic**-slope * torch.cos(harmonic * phase)).sum(dim=0)
+    return (0.5 * waveform / waveform.abs().max()).float()[None]

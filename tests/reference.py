@@ -55,17 +55,35 @@ def log_mel(waveform: Array, config: MelConfig) -> Array:
     return mel if config.clip is None else np.clip(mel, *config.clip)
 
 
-def linear_predictor(mel: Array, config: MelConfig, order: int) -> tuple[Array, float]:
-    """One frame's coefficients (order,) and expected residual, by a general Toeplitz solver."""
+def log_power(mel: Array, config: MelConfig) -> Array:
+    """One frame's natural log-power (n_fft / 2 + 1,), read off between the bands' centres."""
     natural = {"ln": 1.0, "log10": math.log(10), "db": math.log(10) / 20}[config.log]
     log_band = (np.asarray(mel, np.float64) * np.asarray(config.scale) + np.asarray(config.shift)) * natural
     filters = filterbank(config)
     bins = np.arange(filters.shape[1])
     centres = filters @ bins / filters.sum(axis=1)
     level = np.interp(bins, centres, log_band - np.log(filters.sum(axis=1)))  # the ends' levels are held
-    power = np.exp(level * 2 / config.power)
-    power /= np.abs(scipy.signal.freqz([1.0, -config.pre_emphasis], worN=len(bins), include_nyquist=True)[1]) ** 2
-    autocorrelation = np.fft.irfft(power)[: order + 1]
+    emphasis = scipy.signal.freqz([1.0, -config.pre_emphasis], worN=len(bins), include_nyquist=True)[1]
+    return level * 2 / config.power - 2 * np.log(np.abs(emphasis))
+
+
+def pitch_lag(mel: Array, config: MelConfig) -> int:
+    """One frame's period in samples: of all cosines along frequency, the one most like the comb of the harmonics."""
+    level = log_power(mel, config)
+    frequency = np.arange(len(level)) * config.sample_rate / config.n_fft
+    half = int(660 / (frequency[1] * 2))
+    padded = np.pad(level, half, mode="edge")
+    envelope = [np.mean(padded[k : k + 2 * half + 1]) for k in range(len(level))]
+    comb = (level - envelope) * np.exp(-((frequency / 1200) ** 2))
+    comb[1:-1] *= 2  # all but the ends stand for a negative frequency too
+    longest = min(int(config.sample_rate / 60), config.n_fft // 2)
+    lags = range(min(int(config.sample_rate / 550), longest), longest + 1)
+    return max(lags, key=lambda lag: comb @ np.cos(2 * np.pi * frequency * lag / config.sample_rate))
+
+
+def linear_predictor(mel: Array, config: MelConfig, order: int) -> tuple[Array, float]:
+    """One frame's coefficients (order,) and expected residual, by a general Toeplitz solver."""
+    autocorrelation = np.fft.irfft(np.exp(log_power(mel, config)))[: order + 1]
     lags = np.arange(order + 1)
     autocorrelation *= np.exp(-0.5 * (2 * np.pi * 40.0 / config.sample_rate * lags) ** 2)
     autocorrelation[0] *= 1 + 1e-4
@@ -98,6 +116,24 @@ def mu_law_encode(sample: float, bits: int) -> int:
     return min(max(math.floor((companded + 1) / 2 * mu + 0.5), 0), mu)
 
 
+def context(w: Mapping[str, Array], config: VocoderConfig, mel: Array) -> Array:
+    """Three convolutions over frames: (n_mels, frames) → (conditioning_channels, frames + upsampling_taps - 1)."""
+    low, high = config.mel.value_range
+    padded = np.pad(mel, ((0, 0), (config.network.margin_frames,) * 2), mode="edge")
+    c = (padded - (low + high) / 2) / ((high - low) / 4)
+    for index in (0, 2, 4):
+        kernel, bias = w[f"context_net.layers.{index}.weight"], w[f"context_net.layers.{index}.bias"]
+        taps = kernel.shape[2]
+        c = np.stack([np.tensordot(kernel, c[:, f : f + taps]) + bias for f in range(c.shape[1] - taps + 1)], axis=1)
+        c = np.maximum(c, 0) if index < 4 else c
+    return c
+
+
+def at(values: list[Any], t: int) -> float:
+    """Nothing sounds before the beginning."""
+    return float(values[t]) if t >= 0 else 0.0
+
+
 def wavenet(
     state: Mapping[str, Tensor],
     config: VocoderConfig,
@@ -121,20 +157,16 @@ def wavenet(
     order, kernel_size = network.linear_prediction_order, network.kernel_size
     skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
 
-    # Frame rate: convolutions, then each frame's predictor.
-    low, high = config.mel.value_range
-    padded = np.pad(mel, ((0, 0), (network.margin_frames,) * 2), mode="edge")
-    c = (padded - (low + high) / 2) / ((high - low) / 4)
-    for index in (0, 2, 4):
-        kernel, bias = w[f"context_net.layers.{index}.weight"], w[f"context_net.layers.{index}.bias"]
-        taps = kernel.shape[2]
-        c = np.stack([np.tensordot(kernel, c[:, f : f + taps]) + bias for f in range(c.shape[1] - taps + 1)], axis=1)
-        c = np.maximum(c, 0) if index < 4 else c
+    # Frame rate: convolutions, then each frame's predictor and period.
+    c = context(w, config, mel)
     predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T] if order else []
+    # The echo lies a little less than a period back: by a fifth of the shortest period.
+    lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
+    distances = [pitch_lag(frame, config.mel) - lead for frame in mel.T] if order else []
 
     # Sample rate.
     streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all times so far
-    parameters, residual = [], 0.0
+    parameters, residual = [], []
     for t in range(len(waveform)):
         frame, phase = divmod(t, hop_length)
         h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
@@ -146,8 +178,10 @@ def wavenet(
         if not continuous:
             x = w["input.weight"][mu_law_encode(before, network.distribution.bits)]
         else:
-            inputs = np.array([before, location, math.asinh(residual)] if order else [before])
-            x = w["input.weight"] @ inputs + w["input.bias"]
+            inputs = [before]
+            if order:
+                inputs += [location, math.asinh(at(residual, t - 1)), math.asinh(at(residual, t - distances[frame]))]
+            x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
         skips = w["skip.bias"]
         half = network.gate_channels // 2
         for index, dilation in enumerate(network.dilations):
@@ -171,5 +205,5 @@ def wavenet(
             logits, mean, log_scale = np.split(row, 3)
             row = np.concatenate([logits, location + scale * mean, log_scale + math.log(scale)])
         parameters.append(row)
-        residual = (waveform[t] - location) / scale
+        residual.append((waveform[t] - location) / scale)
     return np.stack(parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,11 +36,6 @@ def condition(network: WaveNet, config: VocoderConfig, batch: int = 1, frames: i
 
 def noise_for(network: WaveNet, batch: int, frames: int = FRAMES, seed: int = 0, start: int = 0) -> Tensor:
     return draw_noise(network.distribution, seed, range(batch), start, frames * network.hop_length)
-
-
-def row(conditioning: Conditioning, index: int) -> Conditioning:
-    c, rows = conditioning, slice(index, index + 1)
-    return Conditioning(c.context[rows], c.coefficients[rows], c.scale[rows], c.speaker[rows])
 
 
 CONTINUOUS = [name for name in DISTRIBUTIONS if name != "mu_law_categorical"]
@@ -77,6 +73,48 @@ def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution
     assert waveform.std() > 1e-3
 
 
+def condition_on_echoes(network: WaveNet, batch: int, frames: int) -> Conditioning:
+    """Each frame another echo, from the nearest to the farthest that can be."""
+    assert network.pitch_lag is not None
+    conditioning = condition(network, tiny_config(), batch, frames)
+    distance = torch.randint(1, network.pitch_lag.longest + 1, conditioning.distance.shape)
+    distance[:, 0], distance[:, -1] = 1, network.pitch_lag.longest
+    return replace(conditioning, distance=distance)
+
+
+def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag() -> None:
+    network, frames = tiny_network(), 10  # 160 samples; the longest lag has 32
+    engine, conditioning = ReferenceEngine(network), condition_on_echoes(network, 2, frames)
+    waveform, _ = engine.generate(conditioning, noise_for(network, 2, frames), engine.initial_state(2))
+    waveform = waveform.clone()
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    with torch.no_grad():
+        torch.testing.assert_close(laws.clone(), network(waveform, conditioning), rtol=1e-4, atol=1e-4)
+
+
+def test_the_echo_reaches_across_the_border_of_chunks(engine: Engine) -> None:
+    network, frames = engine.network, 10
+    conditioning, noise = condition_on_echoes(network, 2, frames), noise_for(network, 2, frames)
+    whole, _ = engine.generate(conditioning, noise, engine.initial_state(2))
+    state, parts = engine.initial_state(2), []
+    for frame in range(frames):  # of 16 samples: an echo may come from three chunks before
+        part = slice(frame * network.hop_length, (frame + 1) * network.hop_length)
+        waveform, state = engine.generate(conditioning.slice_frames(frame, frame + 1), noise[:, part], state)
+        parts.append(waveform)
+    assert torch.equal(torch.cat(parts, dim=1), whole)
+
+
+def test_the_echo_of_the_past_is_part_of_the_state() -> None:
+    network = tiny_network()
+    engine, conditioning, noise = ReferenceEngine(network), condition_on_echoes(network, 1, 3), noise_for(network, 1, 3)
+    _, state = engine.generate(conditioning, noise, engine.initial_state(1))
+    forgetful = [group.clone() for group in state]
+    last = (forgetful[0].position - 1) % forgetful[0].residual.shape[1]
+    forgetful[0].residual[:, [slot for slot in range(forgetful[0].residual.shape[1]) if slot != last]] = 0
+    far = conditioning.slice_frames(2, 3)  # the farthest echo
+    assert not torch.equal(engine.generate(far, noise, state)[0], engine.generate(far, noise, forgetful)[0])
+
+
 @pytest.mark.parametrize("splits", [[1], [2, 3], [1, 2, 3, 4]])
 def test_generation_in_chunks_is_bit_identical_to_the_whole(engine: Engine, splits: list[int]) -> None:
     network = engine.network
@@ -107,7 +145,9 @@ def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int) 
     conditioning, noise = condition(network, config, batch, frames=3), noise_for(network, batch, frames=3)
     together, _ = engine.generate(conditioning, noise, engine.initial_state(batch))
     for index in range(batch):
-        alone, _ = engine.generate(row(conditioning, index), noise[index : index + 1], engine.initial_state(1))
+        alone, _ = engine.generate(
+            conditioning.select(torch.tensor([index])), noise[index : index + 1], engine.initial_state(1)
+        )
         assert torch.equal(alone[0], together[index]), f"utterance {index}"
 
 
@@ -139,6 +179,7 @@ def test_the_state_does_not_grow_with_time() -> None:
     _, end = engine.generate(condition(engine.network, tiny_config()), noise_for(engine.network, 1), start)
     assert [ring.shape for ring in start[0].inputs] == [ring.shape for ring in end[0].inputs]
     assert start[0].waveform.shape == end[0].waveform.shape
+    assert start[0].residual.shape == end[0].residual.shape
 
 
 def test_progress_adds_up_to_all_samples_of_all_utterances(engine: Engine) -> None:

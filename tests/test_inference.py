@@ -386,7 +386,7 @@ def test_weights_that_are_not_finite_are_refused(model: Vocoder, tmp_path: Path)
 
 def test_a_training_checkpoint_gives_the_same_audio_as_its_network(model: Vocoder, mel: Tensor, tmp_path: Path) -> None:
     loaded = Vocoder.from_pretrained(write_checkpoint(tmp_path / "last.ckpt", model))
-    assert loaded.training == {"steps": 7, "epochs": 1}
+    assert loaded.training == {"steps": 7}
     assert torch.equal(loaded.infer(mel), model.infer(mel))
 
 

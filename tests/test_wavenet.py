@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network, voice
 from torch import Tensor
 
-from vocoder.config import VocoderConfig
+from vocoder.config import MelConfig, VocoderConfig
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.model.wavenet import Conditioning, WaveNet
+from vocoder.model.wavenet import PARTS, Conditioning, WaveNet
 
 HOP_LENGTH = 16
 VARIANTS = {
@@ -95,6 +95,53 @@ def test_a_sample_depends_on_exactly_its_receptive_field(distribution: str, kern
     assert reached == list(range(t - network.receptive_field, t))
 
 
+VOICED = tiny_config(mel=MelConfig(hop_length=64))  # real periods, of up to 367 samples
+
+
+@pytest.mark.parametrize("pitch", [80.0, 200.0])
+def test_parameters_of_a_voice_equal_the_naive_reference_over_several_periods(pitch: float) -> None:
+    network, waveform = tiny_network(VOICED), voice(pitch, 12 * 64)
+    mel = LogMelSpectrogram(VOICED.mel)(waveform)
+    with torch.no_grad():
+        conditioning = network.condition(mel)
+        parameters = network(waveform, conditioning)
+    assert conditioning.distance.median().item() == pytest.approx(22_050 / pitch - 8, rel=0.03)  # and a lead of 8
+    expected = reference.wavenet(network.state_dict(), VOICED, mel[0].numpy(), waveform[0].double().numpy())
+    np.testing.assert_allclose(parameters[0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_sample_is_heard_once_more_as_its_echo() -> None:
+    network, waveform, changed_at = tiny_network(VOICED), voice(100.0, 12 * 64), 300
+    steady = LogMelSpectrogram(VOICED.mel)(waveform)[..., 5:6].expand(-1, -1, 12)
+    conditioning = network.condition(steady)
+    distance = int(conditioning.distance[0, 0])
+    assert distance == pytest.approx(22_050 / 100 - 8, rel=0.03)
+    changed = waveform.clone()
+    changed[0, changed_at] += 0.1
+    with torch.no_grad():
+        differs = network(changed, conditioning) != network(waveform, conditioning)
+    heard = differs.any(dim=-1)[0].nonzero().flatten().tolist()
+    # The sample and the `order` residuals after it that it is predicted from, each for as long as the layers see it.
+    order, field = VOICED.network.linear_prediction_order, network.receptive_field
+    at_once = range(changed_at + 1, changed_at + 1 + order + field)
+    as_echo = range(changed_at + distance, changed_at + distance + order + field)
+    assert set(heard) <= {*at_once, *as_echo}
+    assert {changed_at + 1, changed_at + distance} <= set(heard)
+
+
+def test_before_the_first_period_there_is_no_echo() -> None:
+    network, waveform = tiny_network(VOICED), voice(100.0, 12 * 64)
+    conditioning = network.condition(LogMelSpectrogram(VOICED.mel)(waveform))
+    arrived = torch.arange(12 * 64) >= conditioning.distance[0].repeat_interleave(64)
+    first = int(arrived.nonzero()[0])
+    with torch.no_grad():
+        with_echo = network(waveform, conditioning)
+        network.input.weight[:, 3] = 0
+        without = network(waveform, conditioning)
+    assert torch.equal(with_echo[:, :first], without[:, :first])
+    assert not torch.equal(with_echo[:, first], without[:, first])
+
+
 def test_a_categorical_sample_depends_on_its_receptive_field_alone() -> None:
     network = tiny_network(tiny_config("mu_law_categorical"))
     conditioning, waveform = network.condition(speech_like_mel(tiny_config().mel, 4)), random_waveform(4)
@@ -127,7 +174,9 @@ def test_a_segment_with_its_surroundings_equals_the_interior_of_the_utterance(ch
         whole = network(waveform, network.condition(mel, speaker))[:, start:stop]
         surroundings = mel[..., first - margin : last + margin]
         part = network(waveform[:, start:stop], network.condition(surroundings, speaker, padded=True), past)
-    known = network.receptive_field
+    # A segment does not know the echoes of what lies before it.
+    known = network.receptive_field + (network.pitch_lag.longest if network.pitch_lag is not None else 0)
+    assert known < stop - start
     torch.testing.assert_close(part[:, known:], whole[:, known:], rtol=1e-4, atol=1e-5)
 
 
@@ -138,8 +187,17 @@ def test_a_slice_of_the_conditioning_is_the_conditioning_of_the_slice() -> None:
     sliced = network.condition(mel, speaker).slice_frames(4, 7)
     own = network.condition(mel[..., 4 - margin : 7 + margin], speaker, padded=True)
     assert sliced.frames == own.frames == 3
-    for name in ("context", "coefficients", "scale", "speaker"):
+    for name in PARTS:
         torch.testing.assert_close(getattr(sliced, name), getattr(own, name), rtol=1e-4, atol=1e-5)
+
+
+def test_selected_utterances_join_to_the_batch_they_come_from() -> None:
+    config = tiny_config(num_speakers=5)
+    whole = tiny_network(config).condition(speech_like_mel(config.mel, 3, batch=4), torch.tensor([1, 3, 0, 2]))
+    joined = Conditioning.join([whole.select(torch.tensor(rows)) for rows in ([0], [1, 2], [3])])
+    for name in PARTS:
+        assert torch.equal(getattr(joined, name), getattr(whole, name))
+        assert torch.equal(getattr(whole.select(torch.tensor([2, 2])), name)[1], getattr(whole, name)[2])
 
 
 @variants

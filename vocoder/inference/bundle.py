@@ -115,8 +115,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
             "`network`. Pass one that `vocoder fit` has written."
         ) from None
     config = _parse_config({"format_version": FORMAT_VERSION, **values}, path)
-    facts = {"steps": checkpoint.get("global_step"), "epochs": checkpoint.get("epoch")}
-    return Bundle(config, _build(config, weights, path), {key: fact for key, fact in facts.items() if fact is not None})
+    return Bundle(config, _build(config, weights, path), {"steps": checkpoint.get("global_step")})
 
 
 def _unpickle(path: Path) -> Any:

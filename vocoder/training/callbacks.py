@@ -65,7 +65,7 @@ class AveragedWeights(EMAWeightAveraging):
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints appear whole or not at all: written beside their name, then renamed.
+    """Checkpoints appear whole or not at all: written beside their name, then renamed. None runs code when read.
 
     Lightning's own writes to the system's temporary folder. Where that is another file system, as a `tmpfs` is, the
     move is a copy, and a kill in the middle of it leaves half a `last.ckpt`.
@@ -81,6 +81,10 @@ class WholeFiles(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Read a file; ours hold plain values, so code in it is refused rather than run."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
 
 
 class LastCheckpoint(ModelCheckpoint):

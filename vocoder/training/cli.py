@@ -27,7 +27,12 @@ NEEDLESS_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a run goes on in its own folder
     ".*your dataloader is not resumable",  # it is: `Continuing` begins at the step that the trainer has come to
     ".* does not have many workers",  # to read short stretches needs few
-    "Precision .* is not supported by the model summary",  # which then gives the size at 32 bits
+    ".isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own business with torch
+)
+
+NEEDLESS_WORDS = (
+    "Tip:",  # advertising
+    "`weights_only` was not set",  # `WholeFiles` sets it
 )
 
 # What every recipe wants of Lightning's trainer, and can change.
@@ -38,6 +43,7 @@ TRAINER = {
     "check_val_every_n_epoch": None,  # a run is one epoch: validation is counted in steps
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 25,
+    "enable_model_summary": False,  # we say what matters, in a line
 }
 
 
@@ -95,6 +101,8 @@ def _wandb_logger(root: Path) -> WandbLogger:
 def main(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    chatty = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    chatty.addFilter(lambda record: not any(words in record.getMessage() for words in NEEDLESS_WORDS))
     for needless in NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", needless)
     torch.set_float32_matmul_precision("high")

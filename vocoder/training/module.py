@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -17,6 +18,7 @@ from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 Batch = dict[str, Tensor]
+log = logging.getLogger(__name__)
 
 
 class VocoderModule(LightningModule):
@@ -85,6 +87,12 @@ class VocoderModule(LightningModule):
         log_prob = self.network.distribution.log_prob(parameters, waveform)
         mask = batch["mask"]
         return -(log_prob * mask).sum() / mask.sum()
+
+    def on_fit_start(self) -> None:
+        """Say what is trained."""
+        count, network = sum(p.numel() for p in self.network.parameters()), self.network
+        sight = f"{network.receptive_field} samples ({network.receptive_field_ms:.0f} ms)"
+        log.info("WaveNet with %.2f M parameters, which sees %s back.", count / 1e6, sight)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss."""
