@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import speech_like_mel, tiny_config, tiny_network
 
 import vocoder
+from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.cli import main
 from vocoder.config import to_dict
 from vocoder.inference.vocoder import Vocoder

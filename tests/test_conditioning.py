@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import speech_like_mel, tiny_mel_config
 
+from conftest import speech_like_mel, tiny_mel_config
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 
 HOP_LENGTH = 16

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 import torch
+
 from conftest import tiny_mel_config
 from runs import make_corpus
-
 from vocoder.data.corpora import CorpusError
 from vocoder.data.datamodule import VocoderDataModule
 

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-import reference
 import scipy.stats
 import torch
 import torchaudio
 from torch import Tensor
 
+import reference
 from vocoder.config import DistributionConfig
 from vocoder.model.distributions import (
     HIGHEST,

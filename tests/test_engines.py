@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network
 from torch import Tensor
 
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network
 from vocoder.config import VocoderConfig
 from vocoder.engines import ENGINES, create_engine
 from vocoder.engines.base import Engine

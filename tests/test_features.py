@@ -12,11 +12,11 @@ import scipy.signal
 import soundfile
 import torch
 import torchaudio
-from conftest import tiny_mel_config
 from numpy.typing import NDArray
-from reference import log_mel
 from torch import Tensor
 
+from conftest import tiny_mel_config
+from reference import log_mel
 from vocoder.config import MelConfig
 from vocoder.features.audio import de_emphasis, load_audio, pre_emphasis, resample, save_audio
 from vocoder.features.filterbank import hz_to_mel, mel_filterbank, mel_to_hz

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from torch import Tensor
 
 import vocoder
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import VocoderConfig, to_dict
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import DISTRIBUTIONS
 
+from conftest import DISTRIBUTIONS
 from vocoder.config import DistributionConfig
 from vocoder.engines.noise import draw_noise, draw_uniforms, to_unit
 from vocoder.model.distributions import build_distribution

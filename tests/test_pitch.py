@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import scipy.signal
 import torch
-from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
 from torch import Tensor
 
+import reference
+from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio
 from vocoder.features.mel import LogMelSpectrogram

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import scipy.linalg
 import scipy.signal
 import torch
-from conftest import speech_like_mel, tiny_mel_config
 from torch import Tensor
 
+import reference
+from conftest import speech_like_mel, tiny_mel_config
 from vocoder.config import MelConfig
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.prediction import LinearPredictor, levinson, predict

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from conftest import tiny_config
 
 pytest.importorskip("lightning")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import tiny_config, tiny_mel_config
 
+from conftest import tiny_config, tiny_mel_config
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.segments import Continuing, Cut, RandomSegments, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram

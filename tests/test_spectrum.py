@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import torch
-from conftest import speech_like_mel, tiny_mel_config, voice
 
+import reference
+from conftest import speech_like_mel, tiny_mel_config, voice
 from vocoder.config import MelConfig
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.spectrum import LogPowerSpectrum

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 import torch
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network, voice
 from torch import Tensor
 
+import reference
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network, voice
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.wavenet import PARTS, Conditioning, WaveNet

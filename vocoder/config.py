@@ -219,7 +219,10 @@ class NetworkConfig:
 
     @property
     def receptive_field(self) -> int:
-        """Past samples that one prediction sees, in samples (of the network; the linear predictor sees its order)."""
+        """Past samples that one prediction sees through the layers; what they read is itself of a longer past.
+
+        The linear predictor adds its order, and the echo (`vocoder.model.pitch`) one pitch period.
+        """
         return 1 + (self.kernel_size - 1) * sum(self.dilations)
 
     @property

@@ -23,20 +23,27 @@ from vocoder.training.module import VocoderModule
 Step = Callable[[], Tensor]
 
 
-def our_step(network: str, batch_size: int, frames: int) -> Step:
-    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`."""
+def our_step(network: str, batch_size: int, frames: int, *, at_once: int) -> Step:
+    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`.
+
+    Gradients of `at_once` segments at a time are summed, as the trainer's `accumulate_grad_batches` does: on a CPU,
+    what fits its caches is faster than a whole batch, and the gradients are the same.
+    """
     module = VocoderModule(MelConfig(), NETWORKS[network])
     time_ = frames * module.mel_config.hop_length
-    waveform = 0.1 * torch.randn(batch_size, sum(module.margin) + time_)
-    span = torch.tensor([[-100, frames + 100]]).expand(batch_size, -1)  # the middle of a longer utterance
-    batch = {"waveform": waveform, "mask": torch.ones(batch_size, time_, dtype=torch.bool), "span": span}
+    waveform = 0.1 * torch.randn(at_once, sum(module.margin) + time_)
+    span = torch.tensor([[-100, frames + 100]]).expand(at_once, -1)  # the middle of a longer utterance
+    batch = {"waveform": waveform, "mask": torch.ones(at_once, time_, dtype=torch.bool), "span": span}
 
     def step() -> Tensor:
         module.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            nll = module.nll(batch)
-        nll.backward()
-        return nll.detach()
+        total = torch.zeros(())
+        for _ in range(batch_size // at_once):
+            with torch.autocast("cpu", torch.bfloat16):
+                nll = module.nll(batch) * (at_once / batch_size)
+            nll.backward()
+            total += nll.detach()
+        return total
 
     return step
 
@@ -94,15 +101,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Print medians as a table, or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=NETWORKS, default="wavenet-64")
-    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=2, help="segments of a step; a multiple of --at-once")
     parser.add_argument("--frames", type=int, default=16, help="of a segment; a frame has 256 samples")
+    parser.add_argument("--at-once", type=int, default=1, help="segments whose gradients we compute at once")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
     parser.add_argument("--json", action="store_true", help="a list of objects, and nothing else")
     options = parser.parse_args(arguments)
 
     size = options.batch_size, options.frames
-    steps = {f"{options.network} bf16": our_step(options.network, *size)}
+    steps = {f"{options.network} bf16": our_step(options.network, *size, at_once=options.at_once)}
     if options.peer:
         steps["r9y9/wavenet_vocoder"] = peer_step(options.peer, *size)
     samples = options.batch_size * options.frames * MelConfig().hop_length
