@@ -87,7 +87,9 @@ def render(vocoder: Vocoder, utterances: list[Utterance], seconds: float) -> lis
     mels = [log_mel(waveform[None])[0] for waveform in originals]
     silence = float(min(mel.min() for mel in mels))
     batch = pad_sequence([mel.T for mel in mels], batch_first=True, padding_value=silence).transpose(1, 2)
-    with tqdm(total=batch.shape[0] * batch.shape[2] * hop_length, unit=" samples", unit_scale=True) as bar:
+    with tqdm(
+        total=batch.shape[0] * batch.shape[2] * hop_length, unit=" samples", unit_scale=True, disable=None
+    ) as bar:
         generated = vocoder.infer(batch, seed=0, progress=bar.update)
 
     rendered = []
@@ -185,13 +187,17 @@ def compose(copies: dict[str, dict[str, Copy]], folder: Path, model: str) -> str
             Template(player).substitute(
                 system=html.escape(system),
                 source=inline(folder / f"{file_name(name, system)}.wav", "audio/wav"),
-                measures=html.escape(" · ".join(f"{key} {value:.1f}" for key, value in copy.measures.items())),
+                measures=html.escape(" · ".join(f"{key} {_shown(value)}" for key, value in copy.measures.items())),
             )
             for system, copy in systems.items()
         ]
         picture = inline(folder / f"{file_name(name)}.png", "image/png")
         parts.append(Template(section).substitute(name=html.escape(name), picture=picture, players="".join(players)))
     return "".join([*parts, foot])
+
+
+def _shown(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.1f}"
 
 
 def inline(path: Path, kind: str) -> str:

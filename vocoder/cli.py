@@ -109,9 +109,8 @@ def _infer(options: argparse.Namespace) -> None:
     for source, target in outputs.items():
         try:
             mel = _read_mel(source, model)
-            with tqdm(
-                total=mel.shape[-1] * model.hop_length, desc=source.name, unit=" samples", unit_scale=True
-            ) as bar:
+            samples = mel.shape[-1] * model.hop_length
+            with tqdm(total=samples, desc=source.name, unit=" samples", unit_scale=True, disable=None) as bar:
                 waveform = model.infer(mel, progress=bar.update, **keep)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: {error}") from error
