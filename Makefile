@@ -37,8 +37,8 @@ demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result
 train: known-recipe $(STAMP)  ## Train: RECIPE=ljspeech [DATA=/path/to/corpus] [ARGS="--trainer.max_steps 1000"]
 	$(BIN)/vocoder fit --config recipes/$(RECIPE)/train.yaml $(if $(DATA),--data.root "$(DATA)") $(ARGS)
 
-evaluate: known-recipe known-checkpoint $(STAMP)  ## Measure a checkpoint: RECIPE=ljspeech CKPT=last.ckpt [DATA=…]
-	$(BIN)/vocoder validate --config recipes/$(RECIPE)/train.yaml --ckpt_path "$(CKPT)" \
+evaluate: known-recipe known-checkpoint $(STAMP)  ## Likelihood on test speech: RECIPE=ljspeech CKPT=last.ckpt [DATA=…]
+	$(BIN)/vocoder test --config recipes/$(RECIPE)/train.yaml --ckpt_path "$(CKPT)" \
 	    $(if $(DATA),--data.root "$(DATA)") $(ARGS)
 
 infer: known-input $(STAMP)  ## Make waveforms: MODEL=runs/demo/bundle INPUTS="a.wav b.npy" OUTPUT=folder
