@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from vocoder import Vocoder
 from vocoder.config import MelConfig
-from vocoder.data.corpora import Utterance, read_corpus, split
+from vocoder.data.corpora import Utterance, check_corpus, read_corpus, split
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.mel import LogMelSpectrogram
 
@@ -66,7 +66,8 @@ def main() -> None:
     torch.set_num_threads(1)  # the reference engine's products are too small to be shared
     vocoder = Vocoder.from_pretrained(options.model)
     options.output.mkdir(parents=True, exist_ok=True)
-    parts = split(read_corpus(options.corpus))
+    usable, _ = check_corpus(read_corpus(options.corpus), vocoder.sample_rate)
+    parts = split([utterance for utterance in usable if utterance.samples > vocoder.mel.n_fft])
     utterances = (parts["test"] + parts["validation"])[: options.count]
     copies = {utterance.id: systems for utterance, systems in render(vocoder, utterances, options.seconds)}
     for name, systems in copies.items():
@@ -80,6 +81,10 @@ def main() -> None:
 
 def render(vocoder: Vocoder, utterances: list[Utterance], seconds: float) -> list[tuple[Utterance, dict[str, Copy]]]:
     """The recording and its copies of each utterance, all generated in one batch."""
+    if (vocoder.mel.log, vocoder.mel.power, vocoder.mel.mel_norm) != ("ln", 1.0, "slaney"):
+        raise SystemExit(
+            "The measures here are for natural-log magnitude mels with Slaney norm; this model has others."
+        )
     hop_length, log_mel = vocoder.hop_length, LogMelSpectrogram(vocoder.mel)
     most = int(seconds * vocoder.sample_rate)
     originals = [load_audio(utterance.path, vocoder.sample_rate)[:most] for utterance in utterances]

@@ -184,7 +184,7 @@ def test_without_lightning_training_names_the_remedy(
     for name in [name for name in sys.modules if name.split(".")[0] == "lightning"] + ["lightning"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["fit"]) == 2
-    assert "pip install vocoder[train]" in complaint(capsys)
+    assert "pip install 'vocoder[train]'" in complaint(capsys)
 
 
 def test_the_module_is_the_command() -> None:

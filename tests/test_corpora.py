@@ -138,8 +138,9 @@ def test_a_split_puts_each_utterance_into_exactly_one_part(number):
     parts = split(utterances(number))
     assert list(parts) == ["validation", "test", "train"]
     assert sorted(u.id for part in parts.values() for u in part) == sorted(u.id for u in utterances(number))
-    assert len(parts["validation"]) == len(parts["test"]) == max(1, round(number / 50))
-    assert parts["train"]
+    assert all(parts.values())
+    if number == 1000:  # binomial: 15 expected, and four standard deviations
+        assert all(abs(len(parts[name]) - 15) < 16 for name in ("validation", "test"))
 
 
 def test_a_split_depends_on_the_ids_alone():
@@ -149,10 +150,10 @@ def test_a_split_depends_on_the_ids_alone():
     ]
 
 
-def test_an_added_utterance_moves_at_most_one_other_across_each_border():
-    parts = [{name: {u.id for u in part} for name, part in split(utterances(n)).items()} for n in (1000, 1001)]
-    for name, most in {"validation": 1, "test": 2, "train": 1}.items():
-        assert len(parts[0][name] - parts[1][name]) <= most
+def test_added_utterances_move_no_other():
+    few, many = split(utterances(1000)), split(utterances(1300))
+    for name, part in few.items():
+        assert {u.id for u in part} <= {u.id for u in many[name]}
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -42,6 +42,13 @@ def test_conversion_goes_on_where_it_stopped(recordings: Path) -> None:
     assert resample_folder(recordings, target, 22_050) == 1
 
 
+def test_lists_are_copied_whatever_lies_beside_them(recordings: Path) -> None:
+    (recordings / "notes").mkdir()
+    (recordings / "notes" / "list.csv").write_text("x")
+    resample_folder(recordings, recordings.parent / "out", 22_050)
+    assert (recordings.parent / "out" / "notes" / "list.csv").read_text() == "x"
+
+
 def test_a_folder_without_audio_is_not_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resample", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "holds no audio" in capsys.readouterr().err
@@ -54,4 +61,10 @@ def test_offline_the_download_is_one_clear_error(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("torchaudio.datasets.LJSPEECH", refuse)
     with pytest.raises(OSError, match=r"could not be fetched from data\.keithito\.com.*pass its folder with DATA="):
+        download_ljspeech(tmp_path)
+
+
+def test_a_corpus_half_unpacked_is_not_taken_for_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchaudio.datasets.LJSPEECH", lambda *arguments, **options: None)
+    with pytest.raises(OSError, match=r"has 13100 recordings, but .* has 0.*Remove that folder"):
         download_ljspeech(tmp_path)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from vocoder.config import NETWORKS, to_dict
+from vocoder.config import NETWORKS, NetworkConfig, from_dict, to_dict
 
 pytest.importorskip("lightning")
 from lightning.pytorch.cli import LightningCLI
@@ -79,3 +80,8 @@ def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monk
         "conditioning_channels",
         "layers_per_cycle",
     }
+
+
+def test_the_large_network_of_the_recipe_is_the_one_of_that_name():
+    variant = yaml.safe_load((RECIPES / "ljspeech" / "wavenet-128.yaml").read_text())
+    assert from_dict(NetworkConfig, variant["model"]["network"]) == NETWORKS["wavenet-128"]

@@ -203,6 +203,6 @@ def _import_training() -> Any:
         if error.name is not None and error.name.split(".")[0] == "vocoder":
             raise
         raise ModuleNotFoundError(
-            f"Training needs {error.name}, which is not installed. Run `pip install vocoder[train]`."
+            f"Training needs {error.name}, which is not installed. Run `pip install 'vocoder[train]'`."
         ) from error
     return training

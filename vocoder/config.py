@@ -18,11 +18,13 @@ def _require(rule: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _require_known_names(config: Any) -> None:
-    """A field that is a `Literal` holds one of its names, also when it was read from a file."""
+def _require_types(config: Any) -> None:
+    """A count is an integer and a `Literal` one of its names, also when they were read from a file."""
     for name, hint in get_type_hints(type(config)).items():
+        value, choices = getattr(config, name), get_args(hint)
+        if hint is int:
+            _require(isinstance(value, int), f"{name} must be an integer, but is {value!r}.")
         if get_origin(hint) is Literal:
-            value, choices = getattr(config, name), get_args(hint)
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
 
 
@@ -84,7 +86,7 @@ class MelConfig:
     framing: Literal["half_hop", "centered"] = "half_hop"
 
     def __post_init__(self) -> None:
-        _require_known_names(self)
+        _require_types(self)
         for name in ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels"):
             _require(getattr(self, name) > 0, f"mel.{name} must be positive, but is {getattr(self, name)}.")
         _require(
@@ -96,6 +98,7 @@ class MelConfig:
             f"mel needs 0 <= f_min < f_max <= sample_rate / 2 = {self.sample_rate / 2:g} Hz, but has f_min "
             f"{self.f_min:g} and f_max {self.f_max:g}. Lower f_max, or raise sample_rate.",
         )
+        _require(self.power > 0, f"mel.power must be positive, but is {self.power}.")
         _require(self.floor > 0, f"mel.floor must be positive, but is {self.floor}.")
         for name in ("shift", "scale"):
             value = getattr(self, name)
@@ -151,14 +154,14 @@ class DistributionConfig:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        _require_known_names(self)
+        _require_types(self)
         _require(self.num_components >= 1, f"num_components must be at least 1, but is {self.num_components}.")
         _require(2 <= self.bits <= 12, f"bits must lie between 2 and 12, but is {self.bits}.")
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The size and shape of a WaveNet. The defaults are `wavenet-64`, which is faster than real time on one CPU core.
+    """The size and shape of a WaveNet. The defaults are `wavenet-64`, small enough for real time on one CPU core.
 
     Attributes:
         residual_channels: Width of the stream that runs through all layers (x).

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
-HELD_OUT = 50  # one utterance in so many validates, and as many again test
+HELD_OUT = 0.015  # share of utterances that validates, and as many again test
 TOLERATED = 0.01  # share of unusable files that training goes on without
 
 
@@ -130,22 +130,27 @@ def describe_unusable(unusable: dict[str, str], total: int) -> str:
 
 
 def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
-    """Divide a corpus into `train`, `validation` and `test`, the latter two with 2 % each, at least one utterance.
+    """Divide a corpus into `train`, `validation` and `test`, the latter two with 1.5 % each, at least one utterance.
 
-    The order is that of a hash of the id: it depends on no random state, and an added utterance moves few others.
+    A hash of its id decides where an utterance belongs, whatever else the corpus holds. Only where a small corpus would
+    leave a part empty, the nearest one fills it.
 
     Raises:
         CorpusError: There are fewer than three utterances.
     """
-    shuffled = sorted(utterances, key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
+    shuffled = sorted(utterances, key=_hash)
     if len(shuffled) < 3:
         raise CorpusError(
             f"Training, validation and test need an utterance each, but the corpus has {len(shuffled)}. "
             "Cut long recordings into sentences."
         )
-    held_out = max(1, round(len(shuffled) / HELD_OUT))
-    return {
-        "validation": shuffled[:held_out],
-        "test": shuffled[held_out : 2 * held_out],
-        "train": sorted(shuffled[2 * held_out :], key=lambda utterance: utterance.id),
-    }
+    validation = [u for u in shuffled[:-2] if _hash(u) < HELD_OUT] or shuffled[:1]
+    rest = shuffled[len(validation) :]
+    test = [u for u in rest[:-1] if _hash(u) < 2 * HELD_OUT] or rest[:1]
+    train = sorted(rest[len(test) :], key=lambda utterance: utterance.id)
+    return {"validation": validation, "test": test, "train": train}
+
+
+def _hash(utterance: Utterance) -> float:
+    """A number from 0 to 1 that follows from the id."""
+    return int.from_bytes(hashlib.sha256(utterance.id.encode()).digest()[:8], "big") / 2**64

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from vocoder.config import MelConfig
@@ -81,7 +82,7 @@ class VocoderDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=trainer.accelerator.__class__.__name__ == "CUDAAccelerator",
+            pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
         )
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -11,6 +11,8 @@ from tqdm import tqdm
 from vocoder.data.corpora import audio_files
 from vocoder.features.audio import load_audio, save_audio
 
+LJSPEECH_UTTERANCES = 13_100
+
 
 def download_ljspeech(folder: Path) -> Path:
     """Fetch and unpack LJSpeech-1.1 (2.6 GB, public domain), with a progress bar; its checksum is verified.
@@ -22,11 +24,12 @@ def download_ljspeech(folder: Path) -> Path:
         The corpus' folder.
 
     Raises:
-        OSError: It could not be fetched; what is incomplete is fetched again the next time.
+        OSError: It could not be fetched, or an earlier unpacking was interrupted.
     """
     from torchaudio.datasets import LJSPEECH
 
     folder.mkdir(parents=True, exist_ok=True)
+    corpus = folder / "LJSpeech-1.1"
     try:
         LJSPEECH(folder, download=True)
     except (URLError, TimeoutError, RuntimeError) as error:
@@ -34,7 +37,12 @@ def download_ljspeech(folder: Path) -> Path:
             f"LJSpeech could not be fetched from data.keithito.com: {error}. Connect to the internet and try again, or "
             "get LJSpeech-1.1.tar.bz2 some other way, unpack it, and pass its folder with DATA=/path."
         ) from error
-    return folder / "LJSpeech-1.1"
+    if len(audio_files(corpus)) < LJSPEECH_UTTERANCES:  # torchaudio takes a folder half unpacked for the whole
+        raise OSError(
+            f"LJSpeech has {LJSPEECH_UTTERANCES} recordings, but {corpus} has {len(audio_files(corpus))}: an earlier "
+            "unpacking was interrupted. Remove that folder and try again; the archive stays."
+        )
+    return corpus
 
 
 def resample_folder(source: Path, target: Path, sample_rate: int) -> int:
@@ -62,5 +70,7 @@ def resample_folder(source: Path, target: Path, sample_rate: int) -> int:
             save_audio(output, load_audio(path, sample_rate), sample_rate)
             converted += 1
     for path in source.rglob("*.csv"):
-        copyfile(path, target / path.relative_to(source))
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)  # its folder may hold no audio
+        copyfile(path, copy)
     return converted

@@ -73,7 +73,7 @@ def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Resampling from {source_rate} to {target_rate} Hz needs torchaudio. "
-            f"Install `vocoder[train]`, or give audio at {target_rate} Hz."
+            f"Run `pip install 'vocoder[train]'`, or give audio at {target_rate} Hz."
         ) from error
     # librosa's "kaiser_best": 64 zero crossings, so that aliases stay below the 16-bit floor.
     return resample_(

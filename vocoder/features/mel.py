@@ -33,7 +33,7 @@ class LogMelSpectrogram(nn.Module):
             from torchaudio.transforms import Spectrogram
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "Computing a mel from audio needs torchaudio. Install `vocoder[train]`, or give mels instead of audio."
+                "Computing a mel from audio needs torchaudio. Run `pip install 'vocoder[train]'`, or give mels."
             ) from error
         self.config = config
         self.spectrogram = Spectrogram(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 def operand_dtype(x: Tensor) -> torch.dtype:
@@ -40,6 +41,7 @@ class StackTaps(torch.autograd.Function):
         return stacked
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         channels, shifts, time = ctx.channels, ctx.shifts, grad.shape[1]
         grad_x = grad[..., (len(shifts) - 1) * channels : len(shifts) * channels].to(
@@ -64,6 +66,7 @@ class GatedUnit(torch.autograd.Function):
         return (filtered * gate).to(a.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         filtered, gate = ctx.saved_tensors
         by_gate = grad * gate

@@ -109,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="a list of objects, and nothing else")
     options = parser.parse_args(arguments)
 
+    if options.batch_size % options.at_once:
+        parser.error(f"--batch-size must be a multiple of --at-once, but is {options.batch_size}")
     size = options.batch_size, options.frames
     steps = {f"{options.network} bf16": our_step(options.network, *size, at_once=options.at_once)}
     if options.peer:

@@ -58,6 +58,11 @@ def default_callbacks(root: Path, *, checkpoint_every: int, ema_decay: float, cl
 class AveragedWeights(EMAWeightAveraging):
     """Lightning's, without its warning that validation and test restore no average: they get it as the weights."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep the average where training runs: at this point the module itself is still on the CPU."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore current and averaged weights when a run goes on."""
         if trainer.state.fn == "fit":

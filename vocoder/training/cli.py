@@ -33,10 +33,13 @@ NEEDLESS_WARNINGS = (
 NEEDLESS_WORDS = (
     "Tip:",  # advertising
     "`weights_only` was not set",  # `WholeFiles` sets it
+    "Tensor Cores",  # autocast uses them; TF32 everywhere would round the linear prediction to ten bits
 )
 
 # What every recipe wants of Lightning's trainer, and can change.
 TRAINER = {
+    # Not "auto", which takes Apple's GPU: it has no float64, in which the linear predictor is computed.
+    "accelerator": "cuda" if torch.cuda.is_available() else "cpu",
     "precision": "bf16-mixed",  # of multiplicands; the waveform and the residual stream stay float32
     "gradient_clip_val": 1.0,
     "val_check_interval": 2000,
@@ -64,8 +67,9 @@ class VocoderCLI(LightningCLI):
         """Add what every recipe wants to what the YAML asks for."""
         run = self._get(self.config_init, "run")
         root = Path(run.folder)
+        clip_frames = run.clip_frames if self.subcommand == "fit" else 0
         callbacks = default_callbacks(
-            root, checkpoint_every=run.checkpoint_every, ema_decay=run.ema_decay, clip_frames=run.clip_frames
+            root, checkpoint_every=run.checkpoint_every, ema_decay=run.ema_decay, clip_frames=clip_frames
         )
         asked = self._get(self.config_init, "trainer")
         if asked.logger in (None, True):
@@ -94,7 +98,10 @@ def _wandb_logger(root: Path) -> WandbLogger:
     root.mkdir(parents=True, exist_ok=True)
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     if mode == "offline":
-        log.info("Weights & Biases: logging offline. To upload the run: wandb login, then wandb sync %s/wandb/*", root)
+        log.info(
+            "Weights & Biases: logging offline. To upload the run: wandb login, then wandb sync %s/wandb/offline-run-*",
+            root,
+        )
     return WandbLogger(project="vocoder", save_dir=root, mode=mode, settings=wandb.Settings(silent=True))
 
 
@@ -105,7 +112,6 @@ def main(args: list[str]) -> None:
     chatty.addFilter(lambda record: not any(words in record.getMessage() for words in NEEDLESS_WORDS))
     for needless in NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", needless)
-    torch.set_float32_matmul_precision("high")
     VocoderCLI(
         VocoderModule,
         VocoderDataModule,
