@@ -1,4 +1,4 @@
-"""The reference engine: one sample at a time, in torch, on any device and for any configuration. Slow and obvious.
+"""The reference engine: one sample at a time in torch, for any configuration, on CPU or CUDA. Slow and obvious.
 
 It computes what `WaveNet.forward` computes, in the order in which time passes; other engines are judged by it.
 """
