@@ -112,3 +112,9 @@ def test_no_file_names_a_place_on_somebodys_machine():
         if path.is_file() and path.suffix in {".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".html", ".json", ".cpp"}:
             found = place.search(path.read_text(encoding="utf-8"))
             assert found is None, f"{name} mentions {found[0]}…: write a path that exists everywhere."
+
+
+def test_no_page_waits_for_a_number() -> None:
+    for path in ROOT.rglob("*.md"):
+        if ".venv" not in path.parts:
+            assert not re.search(r"@[A-Z]+@", path.read_text(encoding="utf-8")), path
