@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import warnings
+
 from vocoder.engines.base import Engine
+from vocoder.engines.native import NativeEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.model.wavenet import WaveNet
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "create_engine"]
+__all__ = ["ENGINES", "Engine", "NativeEngine", "ReferenceEngine", "create_engine"]
 
-# In order of preference: "auto" takes the first that supports the network. A faster engine goes in front.
-ENGINES: tuple[type[Engine], ...] = (ReferenceEngine,)
+# In order of preference: "auto" takes the first that can run the network. A faster engine goes in front.
+ENGINES: tuple[type[Engine], ...] = (NativeEngine, ReferenceEngine)
 
 
-def create_engine(name: str, network: WaveNet) -> Engine:
+def create_engine(name: str, network: WaveNet, *, precision: str = "auto", threads: int | None = None) -> Engine:
     """Build an engine by name.
 
     Args:
-        name: `auto` for the fastest that supports the network, or the name of one.
+        name: `auto` for the fastest that can run the network here, or the name of one.
         network: In eval mode.
+        precision: See `Engine`; one that is named leaves `auto` the engines that have it.
+        threads: See `Engine`.
 
     Raises:
-        ValueError: There is no engine of this name, or it does not support the network.
+        ValueError: There is no engine of this name, or it cannot do what is asked.
+
+    Warns:
+        UserWarning: `auto` had to take the slow engine on a CPU; once per reason.
     """
     names = ", ".join(["auto", *(kind.name for kind in ENGINES)])
     candidates = [kind for kind in ENGINES if name in ("auto", kind.name)]
     if not candidates:
         raise ValueError(f"`engine` must be one of {names}, but is {name!r}. Take `auto` when in doubt.")
-    for kind in candidates:
-        if kind.supports(network):
-            return kind(network)
-    raise ValueError(f"Engine {name!r} does not support this network on this machine. Take another of {names}.")
+    if name != "auto":
+        return candidates[0](network, precision, threads)
+    able = [kind for kind in candidates if kind.obstacle(network) is None]
+    kind = next((kind for kind in able if precision in ("auto", *kind.precisions)), able[0])
+    if kind is ReferenceEngine and next(network.parameters()).device.type == "cpu":
+        warnings.warn(f"Generating with the slow reference engine. {NativeEngine.obstacle(network)}", stacklevel=2)
+    return kind(network, precision, threads)

@@ -22,23 +22,47 @@ class Engine(ABC):
 
     Args:
         network: In eval mode. Its weights are read here, once: train on, and make another engine.
+        precision: Of the matrix products; `auto` for the fastest that changes the likelihood of real speech by less
+            than 0.005 bits per sample.
+        threads: To use at most; None for what is fastest.
     """
 
     name: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]]  # the first is what `auto` means
 
-    def __init__(self, network: WaveNet) -> None:
+    def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         if network.training:
             raise ValueError("An engine needs a network in eval mode, but it is in training mode. Call network.eval().")
+        obstacle = self.obstacle(network)
+        if obstacle:
+            raise ValueError(obstacle)
+        if precision not in ("auto", *self.precisions):
+            raise ValueError(
+                f"`precision` of the engine {self.name!r} must be auto, {' or '.join(self.precisions)}, "
+                f"but is {precision!r}. Take auto when in doubt."
+            )
+        if threads is not None and threads < 1:
+            raise ValueError(f"`threads` must be at least 1, but is {threads}. Pass None for what is fastest.")
         self.network = network
+        self.precision = self.precisions[0] if precision == "auto" else precision
 
     @classmethod
     @abstractmethod
-    def supports(cls, network: WaveNet) -> bool:
-        """Whether this engine can run this network, on the device where it is, on this machine."""
+    def obstacle(cls, network: WaveNet) -> str | None:
+        """Why this engine cannot run this network here, and what would help; None if it can."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Utterances side by side at which the samples per second no longer grow much."""
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first sample of `batch` utterances: a past of silence."""
+
+    @abstractmethod
+    def restart(self, state: Any, row: int) -> None:
+        """Put another utterance in one's place: its past becomes silence, in the state that is passed."""
 
     @abstractmethod
     def generate(
@@ -49,6 +73,7 @@ class Engine(ABC):
         *,
         temperature: float = 1.0,
         progress: Progress | None = None,
+        consume: bool = False,
     ) -> tuple[Tensor, Any]:
         """Continue each utterance by the frames of its conditioning.
 
@@ -62,6 +87,7 @@ class Engine(ABC):
                 continuations may start from it.
             temperature: Multiplies the spread of every law; positive, 1 samples the model.
             progress: Called now and then with the number of samples made since the last call, of all utterances.
+            consume: The state that was passed will not be used again, and need not be copied.
 
         Returns:
             The waveform (batch, frames · hop_length), float32, and the state after it.

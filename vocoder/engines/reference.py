@@ -53,17 +53,22 @@ class ReferenceEngine(Engine):
     """Step by step with ring buffers; see `Engine`."""
 
     name = "torch"
+    precisions = ("fp32",)
 
-    def __init__(self, network: WaveNet) -> None:
-        super().__init__(network)
+    def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
+        super().__init__(network, precision, threads)  # the threads are torch's own: torch.set_num_threads
         self.order = network.config.linear_prediction_order
         self.layers = [layer for layer in network.layers if isinstance(layer, GatedResidualLayer)]
         # W and V side by side, once rather than for every sample.
         self.weights = [torch.cat([layer.W, layer.V], dim=1).detach() for layer in self.layers]
 
     @classmethod
-    def supports(cls, network: WaveNet) -> bool:
-        return True
+    def obstacle(cls, network: WaveNet) -> str | None:
+        return None
+
+    @property
+    def batch_size(self) -> int:
+        return ROWS
 
     def initial_state(self, batch: int) -> list[GroupState]:
         return [self._initial_group() for _ in range(0, batch, ROWS)]
@@ -80,6 +85,12 @@ class ReferenceEngine(Engine):
             residual=zeros(ROWS, self.network.pitch_lag.longest if self.network.pitch_lag is not None else 1),
         )
 
+    def restart(self, state: list[GroupState], row: int) -> None:
+        group, place = state[row // ROWS], row % ROWS
+        for ring in group.inputs:
+            ring[:, place] = 0
+        group.waveform[place], group.residual[place] = 0, 0
+
     def generate(
         self,
         conditioning: Conditioning,
@@ -88,12 +99,13 @@ class ReferenceEngine(Engine):
         *,
         temperature: float = 1.0,
         progress: Progress | None = None,
+        consume: bool = False,
     ) -> tuple[Tensor, list[GroupState]]:
         def draw(parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
             sample = self.network.distribution.sample(parameters, noise, temperature)
             return sample, sample
 
-        return self._run(conditioning, noise, state, draw, progress)
+        return self._run(conditioning, noise, state, draw, progress, consume)
 
     def force(
         self, conditioning: Conditioning, waveform: Tensor, state: list[GroupState]
@@ -118,10 +130,11 @@ class ReferenceEngine(Engine):
         state: list[GroupState],
         choose: Choose,
         progress: Progress | None = None,
+        consume: bool = False,
     ) -> tuple[Tensor, list[GroupState]]:
         """All groups one after the other, each frame by frame; gives what `choose` keeps (batch, time, ...)."""
         batch, frames = conditioning.scale.shape
-        state, kept = [group.clone() for group in state], []
+        state, kept = state if consume else [group.clone() for group in state], []
         with torch.autocast(given.device.type, enabled=False):
             for group, first in zip(state, range(0, batch, ROWS), strict=True):
                 rows = torch.arange(first, first + ROWS, device=given.device).clamp(max=batch - 1)

@@ -1,0 +1,104 @@
+"""The compiled library of the native engine: where it is, and its C interface, the twin of `native/abi.h`.
+
+It is built when the package is installed, if there is a compiler, and lies beside this module.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import vocoder.engines
+
+ABI = 1
+NAMES = ("libvocoder.so", "libvocoder.dylib")
+REMEDY = (
+    "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
+    "`pip install --force-reinstall --no-deps vocoder`."
+)
+MAX_LAYERS = 256
+
+POINTERS = ("context", "coefficients", "scale", "distance", "speaker", "noise", "given", "waveform", "parameters")
+ROW = np.dtype([*((name, np.uintp) for name in POINTERS), ("phase", np.int32)], align=True)
+
+
+class Shape(ctypes.Structure):
+    """Sizes of a network."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("residual", "half", "skip", "conditioning", "speaker")),
+        *((name, ctypes.c_int32) for name in ("kernel_size", "layers", "hop", "taps", "order", "longest")),
+        *((name, ctypes.c_int32) for name in ("categorical", "parameters")),
+        *((name, ctypes.c_float) for name in ("residual_scale", "skip_scale")),
+        ("dilation", ctypes.c_int32 * MAX_LAYERS),
+    )
+
+
+class Job(ctypes.Structure):
+    """Utterances that advance together."""
+
+    _fields_ = (
+        ("state", ctypes.c_void_p),
+        ("row", ctypes.c_void_p),
+        ("rows", ctypes.c_int32),
+        ("samples", ctypes.c_int32),
+        ("temperature", ctypes.c_float),
+    )
+
+
+@cache
+def load_library() -> ctypes.CDLL | None:
+    """The library; None where it was not built. Calls into it release the interpreter lock."""
+    paths = [Path(folder) / name for folder in vocoder.engines.__path__ for name in NAMES]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        return None
+    library = ctypes.CDLL(os.fspath(found[0]))
+    if library.vocoder_abi() != ABI:
+        return None  # of another version of the package; installing again mends it
+    pointer, integer, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
+    library.vocoder_instruction_sets.restype = ctypes.c_char_p
+    for name, result, *arguments in (
+        ("model_new", pointer, ctypes.c_char_p, ctypes.c_char_p, pointer, pointer),
+        ("model_free", None, pointer),
+        ("model_bytes", size, pointer),
+        ("state_bytes", size, pointer, integer),
+        ("state_clear", None, pointer, pointer, integer, integer),
+        ("run", None, pointer, pointer, integer, integer),
+    ):
+        function = getattr(library, f"vocoder_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Those that this machine can run, best first; none without the library."""
+    library = load_library()
+    return () if library is None else tuple(library.vocoder_instruction_sets().decode().split())
+
+
+def chosen_instruction_set() -> str:
+    """The best one, or the one that the environment variable VOCODER_ISA names.
+
+    Raises:
+        ValueError: The machine cannot run the one that was asked for.
+    """
+    available = instruction_sets()
+    forced = os.environ.get("VOCODER_ISA")
+    if forced and forced not in available:
+        raise ValueError(
+            f"VOCODER_ISA must be one of {', '.join(available)} on this machine, but is {forced!r}. Unset it for the best."
+        )
+    return forced or available[0]
+
+
+def aligned(size: int) -> npt.NDArray[np.uint8]:
+    """That many zero bytes, the first at a multiple of 64."""
+    block = np.zeros(size + 64, dtype=np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size]

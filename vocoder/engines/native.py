@@ -1,0 +1,258 @@
+"""The native engine: the same network in C++ on the CPU, faster than real time. Its inside is in `native/`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vocoder.engines.base import Engine, Progress
+from vocoder.engines.library import (
+    MAX_LAYERS,
+    REMEDY,
+    ROW,
+    Job,
+    Shape,
+    aligned,
+    chosen_instruction_set,
+    load_library,
+)
+from vocoder.model.distributions import MuLawCategorical
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+ROWS = 32  # of one thread: enough to reuse each weight many times, few enough for the second-level cache
+PIECE_SECONDS = 0.04  # of one call into the library, between which Ctrl-C is heard
+
+
+@dataclass
+class Group:
+    """Utterances that one thread runs side by side.
+
+    Attributes:
+        rows: How many.
+        block: Their past, as the library lays it out.
+    """
+
+    rows: int
+    block: npt.NDArray[np.uint8]
+
+    def clone(self) -> Group:
+        """A copy that may be written to."""
+        block = aligned(len(self.block))
+        block[:] = self.block
+        return Group(self.rows, block)
+
+
+class NativeEngine(Engine):
+    """C++ on the CPU; see `Engine`.
+
+    In one precision the samples are the same on every instruction set with a fused multiply-add (bf16 excepted, whose
+    matrix units add in an order of their own), whatever the number of threads and the company in a batch.
+
+    Args:
+        network: In eval mode, on the CPU.
+        precision: Of the matrix products, all else is float32. `fp32`: as the reference up to rounding. `int16`,
+            `w8a16` (8-bit weights, 16-bit activations) and `int8`: fixed point, a scale for each row of weights and
+            each vector of activations, sums exact in 32 bits. `bf16`: for matrix units. `auto` is `w8a16`.
+        threads: At most so many; the physical cores that this process may use if None.
+
+    Attributes:
+        instruction_set: In use: the best of this machine, or the one that VOCODER_ISA names.
+        precision: In use.
+        threads: In use.
+    """
+
+    name = "native"
+    precisions = ("w8a16", "fp32", "int16", "bf16", "int8")
+
+    def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
+        super().__init__(network, precision, threads)
+        self.threads = threads or physical_cores()
+        self.instruction_set = chosen_instruction_set()
+        self._library = load_library()
+        assert self._library is not None  # or there would be an obstacle
+        weights = np.concatenate([part.detach().float().cpu().numpy().ravel() for part in list_weights(network)])
+        shape = describe(network)
+        self._model = self._library.vocoder_model_new(
+            self.instruction_set.encode(), self.precision.encode(), ctypes.addressof(shape), weights.ctypes.data
+        )
+        if not self._model:
+            raise MemoryError("There is not enough memory for the packed weights. Free some, or use a smaller model.")
+
+    def __del__(self) -> None:
+        if getattr(self, "_model", None):
+            self._library.vocoder_model_free(self._model)  # type: ignore[union-attr]
+
+    @classmethod
+    def obstacle(cls, network: WaveNet) -> str | None:
+        if load_library() is None:
+            return f"The native engine was not built: there was no C++ compiler at installation. {REMEDY}"
+        if len(network.layers) > MAX_LAYERS:
+            return f"The native engine runs up to {MAX_LAYERS} layers, but the network has {len(network.layers)}."
+        device = next(network.parameters()).device.type
+        return None if device == "cpu" else f"The native engine runs on the CPU, but the network is on {device}."
+
+    @property
+    def batch_size(self) -> int:
+        return ROWS * self.threads
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the packed weights."""
+        return int(self._library.vocoder_model_bytes(self._model))  # type: ignore[union-attr]
+
+    def initial_state(self, batch: int) -> list[Group]:
+        count = max(min(self.threads, batch), -(-batch // ROWS))
+        sizes = [batch // count + (index < batch % count) for index in range(count)]
+        return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]  # type: ignore[union-attr]
+
+    def restart(self, state: list[Group], row: int) -> None:
+        for group in state:
+            if row < group.rows:
+                self._library.vocoder_state_clear(self._model, group.block.ctypes.data, group.rows, row)  # type: ignore[union-attr]
+                return
+            row -= group.rows
+        raise IndexError(row)
+
+    def generate(
+        self,
+        conditioning: Conditioning,
+        noise: Tensor,
+        state: list[Group],
+        *,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+        consume: bool = False,
+    ) -> tuple[Tensor, list[Group]]:
+        waveform = torch.empty(noise.shape[:2])
+        state = state if consume else [group.clone() for group in state]
+        self._run(conditioning, {"noise": noise, "waveform": waveform}, state, temperature, progress)
+        return waveform, state
+
+    def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
+        """As `ReferenceEngine.force`."""
+        parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters)
+        given, copy = waveform.float().contiguous(), torch.empty(waveform.shape)
+        state = [group.clone() for group in state]
+        self._run(conditioning, {"given": given, "waveform": copy, "parameters": parameters}, state)
+        return parameters, state
+
+    def _run(
+        self,
+        conditioning: Conditioning,
+        signals: Mapping[str, Tensor],
+        state: list[Group],
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fill `waveform` (and `parameters`) among the signals (batch, time, ...); moves the state on."""
+        sources = {
+            name: getattr(conditioning, name).float() for name in ("context", "coefficients", "scale", "speaker")
+        }
+        sources["distance"] = conditioning.distance.int()
+        frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}
+        samples = {name: part.numpy() for name, part in signals.items()}
+        assert all(part.flags.c_contiguous for part in samples.values())
+        batch, length = samples["waveform"].shape
+        position, piece = 0, self.network.hop_length
+        while position < length:
+            count = min(piece, length - position)
+            rows = self._rows(frames, samples, position, batch)
+            started = time.perf_counter()
+            self._call(state, rows, count, temperature)
+            took = time.perf_counter() - started
+            piece = max(16, min(2 * piece, int(count * PIECE_SECONDS / max(took, 1e-6))))
+            position += count
+            if progress is not None:
+                progress(batch * count)
+
+    def _rows(
+        self, frames: Mapping[str, npt.NDArray[np.generic]], samples: Mapping[str, npt.NDArray[np.generic]],
+        position: int, batch: int
+    ) -> npt.NDArray[np.void]:  # fmt: skip
+        """Where each utterance's arrays go on from a sample."""
+        frame, phase = divmod(position, self.network.hop_length)
+        rows = np.zeros(batch, dtype=ROW)
+        for sources, index in ((frames, frame), (samples, position)):
+            for name, array in sources.items():
+                at = 0 if name == "speaker" else index * array.strides[1]
+                rows[name] = array.ctypes.data + at + np.arange(batch, dtype=np.uintp) * np.uintp(array.strides[0])
+        rows["phase"] = phase
+        return rows
+
+    def _call(self, state: list[Group], rows: npt.NDArray[np.void], samples: int, temperature: float) -> None:
+        starts = np.cumsum([0, *(group.rows for group in state)])
+        jobs = [
+            Job(group.block.ctypes.data, rows[start:].ctypes.data, group.rows, samples, temperature)
+            for group, start in zip(state, starts[:-1], strict=True)
+        ]
+        for first in range(0, len(jobs), self.threads):
+            some = jobs[first : first + self.threads]
+            helper = len(jobs) == 1 and self.threads > 1
+            self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)  # type: ignore[union-attr]
+
+
+def describe(network: WaveNet) -> Shape:
+    """The sizes of a network, as the library wants them."""
+    config = network.config
+    shape = Shape(
+        residual=config.residual_channels,
+        half=config.gate_channels // 2,
+        skip=config.skip_channels,
+        conditioning=config.conditioning_channels,
+        speaker=config.speaker_channels if config.num_speakers else 0,
+        kernel_size=config.kernel_size,
+        layers=len(network.layers),
+        hop=network.hop_length,
+        taps=config.upsampling_taps,
+        order=config.linear_prediction_order,
+        longest=network.pitch_lag.longest if network.pitch_lag is not None else 1,
+        categorical=isinstance(network.distribution, MuLawCategorical),
+        parameters=network.distribution.num_parameters,
+        residual_scale=config.residual_scale,
+        skip_scale=network.skip_scale,
+    )
+    shape.dilation[: len(network.layers)] = config.dilations
+    return shape
+
+
+def list_weights(network: WaveNet) -> list[Tensor]:
+    """All weights in the order in which the library reads them (`native/model.h`)."""
+    if isinstance(network.input, torch.nn.Embedding):
+        first, bias = network.input.weight, network.input.weight.new_zeros(network.config.residual_channels)
+    else:
+        first, bias = network.input.weight.T, network.input.bias  # type: ignore[union-attr]
+    weights = [first, bias, network.upsampling.kernel]
+    for layer in network.layers:
+        weights += [layer.W, layer.V, layer.bias]
+        if layer.residual is not None:
+            weights += [layer.residual.weight, layer.residual.bias]
+        else:  # nobody reads the last layer's
+            half, channels = network.config.gate_channels // 2, network.config.residual_channels
+            weights += [layer.W.new_zeros(channels, half), layer.W.new_zeros(channels)]
+    for linear in (network.skip, network.output_1, network.output_2):
+        weights += [linear.weight, linear.bias]
+    return weights
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; two hardware threads of one core count once."""
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # not on macOS, whose processors have one thread per core
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in allowed:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", encoding="ascii") as file:
+                cores.add(file.read().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))

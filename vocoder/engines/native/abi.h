@@ -1,0 +1,63 @@
+// What crosses the border to Python: plain C structs and functions, mirrored field by field in ../library.py.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define VOCODER_ABI 1
+#define VOCODER_MAX_LAYERS 256
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The sizes of a network; see NetworkConfig.
+typedef struct {
+  int32_t residual, half, skip, conditioning, speaker;  // channels; half = gate_channels / 2
+  int32_t kernel_size, layers;
+  int32_t hop, taps;         // of the upsampling
+  int32_t order, longest;    // of the linear predictor, 0 for none; the longest echo in samples
+  int32_t categorical;       // 1: softmax over `parameters` mu-law levels; 0: a mixture of parameters / 3 components
+  int32_t parameters;        // of one sample's law
+  float residual_scale, skip_scale;
+  int32_t dilation[VOCODER_MAX_LAYERS];
+} Shape;
+
+// One utterance's part of a run. Frames are counted from the one that holds the first sample.
+typedef struct {
+  const float *context;       // (frames + taps - 1, conditioning)
+  const float *coefficients;  // (frames, order)
+  const float *scale;         // (frames), expected size of the predictor's residual
+  const int32_t *distance;    // (frames), how far back the echo lies
+  const float *speaker;       // (speaker)
+  const float *noise;         // (samples, 2)
+  const float *given;         // (samples): follow these instead of drawing; or null
+  float *waveform;            // (samples), written
+  float *parameters;          // (samples, parameters), written; or null
+  int32_t phase;              // of the first sample within its frame, from 0 to hop - 1
+} Row;
+
+// Utterances that advance together: `rows` of them by `samples` samples.
+typedef struct {
+  void *state;
+  const Row *row;
+  int32_t rows, samples;
+  float temperature;
+} Job;
+
+int vocoder_abi(void);
+// Instruction sets that this machine can run, best first, separated by blanks.
+const char *vocoder_instruction_sets(void);
+// Packs the weights, which lie one after the other as `NativeEngine` lists them. Null: unknown name, or no memory.
+void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights);
+void vocoder_model_free(void *model);
+size_t vocoder_model_bytes(const void *model);
+// A state is `bytes` of memory, 64-byte aligned, all zero before the first sample.
+size_t vocoder_state_bytes(const void *model, int32_t rows);
+// One utterance of a state begins anew.
+void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row);
+// Runs each job on a thread of its own; with `helper` the only job gets a second thread.
+void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,102 @@
+// The C interface: models, states, threads. Compiled for any CPU.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "kernels.h"
+
+namespace {
+
+struct Handle {
+  const Kernels *kernels;
+  void *block;
+  size_t bytes;
+};
+
+const Kernels *find(const char *instruction_set, const char *precision) {
+  for (const InstructionSet *set = instruction_sets; set->name; set++) {
+    if (std::strcmp(set->name, instruction_set) || !set->available()) continue;
+    for (const Kernels *k = set->kernels; k->precision; k++)
+      if (!std::strcmp(k->precision, precision)) return k;
+  }
+  return nullptr;
+}
+
+// On a new thread, or on this one where the system gives no more.
+template <class F> void start(std::vector<std::thread> &threads, F run) {
+  try {
+    threads.emplace_back(run);
+  } catch (const std::system_error &) {
+    run();
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int vocoder_abi(void) { return VOCODER_ABI; }
+
+const char *vocoder_instruction_sets(void) {
+  static const std::string names = [] {
+    std::string all;
+    for (const InstructionSet *set = instruction_sets; set->name; set++)
+      if (set->available()) all += (all.empty() ? "" : " ") + std::string(set->name);
+    return all;
+  }();
+  return names.c_str();
+}
+
+void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights) {
+  const Kernels *kernels = find(instruction_set, precision);
+  if (!kernels) return nullptr;
+  const size_t bytes = kernels->model_bytes(shape);
+  void *block = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  Handle *handle = block ? new (std::nothrow) Handle{kernels, block, bytes} : nullptr;
+  if (handle) kernels->pack(block, shape, weights);
+  else std::free(block);
+  return handle;
+}
+
+void vocoder_model_free(void *model) {
+  if (!model) return;
+  std::free(((Handle *)model)->block);
+  delete (Handle *)model;
+}
+
+size_t vocoder_model_bytes(const void *model) { return ((const Handle *)model)->bytes; }
+
+size_t vocoder_state_bytes(const void *model, int32_t rows) {
+  const Handle *handle = (const Handle *)model;
+  return handle->kernels->state_bytes(handle->block, rows);
+}
+
+void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row) {
+  const Handle *handle = (const Handle *)model;
+  handle->kernels->clear(handle->block, state, rows, row);
+}
+
+void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper) {
+  const Handle *handle = (const Handle *)model;
+  const Kernels &kernels = *handle->kernels;
+  Link link{};
+  std::vector<std::thread> threads;
+  if (helper && count == 1 && jobs->rows == 1) {
+    try {
+      threads.emplace_back([&] { kernels.assist(handle->block, jobs, &link); });
+    } catch (const std::system_error &) {
+      helper = 0;
+    }
+    kernels.lead(handle->block, jobs, helper ? &link : nullptr);
+  } else {
+    for (int32_t i = 1; i < count; i++) start(threads, [&, i] { kernels.lead(handle->block, jobs + i, nullptr); });
+    if (count) kernels.lead(handle->block, jobs, nullptr);
+  }
+  for (std::thread &thread : threads) thread.join();
+}
+
+}  // extern "C"

@@ -1,0 +1,52 @@
+// All precisions for one instruction set. ISA is the name of this compilation's namespace.
+#include "kernels.h"
+#include "step.h"
+
+namespace ISA {
+
+// Denormals are zero within a run: a decaying state would otherwise slow down a hundredfold.
+struct FlushDenormals {
+#if defined(__x86_64__)
+  const unsigned int before = _mm_getcsr();
+  FlushDenormals() { _mm_setcsr(before | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+  uint64_t before;
+  FlushDenormals() {
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" ::"r"(before | (1ull << 24)));
+  }
+  ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" ::"r"(before)); }
+#endif
+};
+
+template <class P> size_t model_bytes(const Shape *shape) { return Model<P>::bytes(*shape); }
+template <class P> void pack(void *model, const Shape *shape, const float *weights) {
+  Model<P>::pack(model, *shape, weights);
+}
+template <class P> size_t state_bytes(const void *model, int rows) {
+  return State<P>::bytes(*(const Model<P> *)model, rows);
+}
+template <class P> void clear(const void *model, void *state, int rows, int row) {
+  clear_row<P>(*(const Model<P> *)model, state, rows, row);
+}
+template <class P> void lead(const void *model, const Job *job, Link *link) {
+  FlushDenormals flush;
+  Tiles tiles;
+  Run<P>(*(const Model<P> *)model, *job, link).lead();
+}
+template <class P> void assist(const void *model, const Job *job, Link *link) {
+  FlushDenormals flush;
+  Tiles tiles;
+  Run<P>(*(const Model<P> *)model, *job, link).assist();
+}
+
+template <class P> constexpr Kernels kernels_of(const char *name) {
+  return {name, model_bytes<P>, pack<P>, state_bytes<P>, clear<P>, lead<P>, assist<P>};
+}
+
+extern const Kernels kernels[];
+const Kernels kernels[] = {kernels_of<Fp32>("fp32"), kernels_of<Int16>("int16"), kernels_of<W8A16>("w8a16"),
+                           kernels_of<Bf16>("bf16"), kernels_of<Int8>("int8"), {}};
+
+}  // namespace ISA

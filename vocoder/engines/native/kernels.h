@@ -1,0 +1,44 @@
+// What each instruction set provides, and how it is found: kernels.cpp is compiled once per instruction set.
+#pragma once
+#include <sched.h>
+
+#include "abi.h"
+
+// Progress of the two threads of one run; each counter has one writer and a cache line of its own.
+struct alignas(64) Counter {
+  int64_t value;
+
+  __attribute__((always_inline)) void publish(int64_t v) { __atomic_store_n(&value, v, __ATOMIC_RELEASE); }
+  __attribute__((always_inline)) void wait(int64_t v) const {
+    for (int spin = 0; __atomic_load_n(&value, __ATOMIC_ACQUIRE) < v; spin++) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+      if (spin > 4000) sched_yield();  // the other thread may be waiting for this core
+    }
+  }
+};
+
+struct Link {
+  Counter made;     // by the first thread: z of so many skip groups
+  Counter skipped;  // by the second: the skip products of so many groups
+  Counter ready;    // by the second: past and conditioning, for the next sample, of so many groups' layers
+};
+
+struct Kernels {  // of one precision
+  const char *precision;
+  size_t (*model_bytes)(const Shape *);
+  void (*pack)(void *model, const Shape *, const float *weights);
+  size_t (*state_bytes)(const void *model, int rows);
+  void (*clear)(const void *model, void *state, int rows, int row);
+  void (*lead)(const void *model, const Job *, Link *);    // a whole run, or with a link its first thread
+  void (*assist)(const void *model, const Job *, Link *);  // its second thread
+};
+
+struct InstructionSet {
+  const char *name;
+  bool (*available)();
+  const Kernels *kernels;  // the last has no name
+};
+
+extern const InstructionSet instruction_sets[];  // best first; the last has no name

@@ -1,0 +1,100 @@
+// Vectors of the instruction set that this file is compiled for. Results of a lane do not depend on the vector's
+// width, so that all instruction sets with a fused multiply-add compute the same bits.
+//
+// Everything that is compiled more than once lives in a namespace of its own (ISA): the linker would otherwise keep
+// one copy of an inline function for all, perhaps one that this machine cannot run. For the same reason nothing here
+// uses templates of the standard library.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+namespace ISA {
+
+#if defined(__AVX512F__)
+constexpr int W = 16;
+#elif defined(__AVX2__)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * W), may_alias));
+typedef int32_t Ints __attribute__((vector_size(4 * W), may_alias));
+typedef int16_t Shorts __attribute__((vector_size(2 * W), may_alias));
+typedef uint8_t Bytes __attribute__((vector_size(W), may_alias));
+
+INLINE Floats load(const float *p) { return *(const Floats *)p; }
+INLINE void store(float *p, Floats v) { *(Floats *)p = v; }
+INLINE Floats splat(float v) { return v - Floats{}; }
+INLINE Ints splat(int32_t v) { return v - Ints{}; }
+
+INLINE Floats fma(Floats a, Floats b, Floats c) {  // a · b + c
+#if defined(__AVX512F__)
+  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+INLINE Floats max(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+  return (Floats)_mm_max_ps((__m128)a, (__m128)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+INLINE Floats min(Floats a, Floats b) { return -max(-a, -b); }
+INLINE Floats abs(Floats a) { return (Floats)((Ints)a & 0x7fffffff); }
+INLINE Floats convert(Ints a) { return __builtin_convertvector(a, Floats); }
+
+INLINE float highest(Floats v) {
+  float m = v[0];
+  UNROLL for (int i = 1; i < W; i++) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// Nearest integer, ties to even, of |v| < 2^22: the addition pushes the fraction out of the mantissa.
+constexpr float ROUNDING = 12582912.0f;  // 1.5 · 2^23
+INLINE Ints round(Floats v) { return (Ints)(v + ROUNDING) - 0x4b400000; }
+
+// e^v within 2 units in the last place, for v in [-87, 88]. Coefficients: Cephes, expf.c.
+INLINE Floats exp(Floats v) {
+  v = max(splat(-87.0f), min(splat(88.0f), v));
+  const Floats shifted = fma(v, splat(1.44269504f), splat(ROUNDING)), n = shifted - ROUNDING;
+  const Floats r = fma(n, splat(2.12194440e-4f), fma(n, splat(-0.693359375f), v));
+  Floats p = splat(1.9875691500e-4f);
+  p = fma(p, r, splat(1.3981999507e-3f));
+  p = fma(p, r, splat(8.3334519073e-3f));
+  p = fma(p, r, splat(4.1665795894e-2f));
+  p = fma(p, r, splat(1.6666665459e-1f));
+  p = fma(p, r, splat(5.0000001201e-1f));
+  p = fma(p, r * r, r + 1.0f);
+  return (Floats)((Ints)p + (((Ints)shifted - 0x4b400000) << 23));
+}
+
+// tanh(f) · sigmoid(g) with one division: van den Oord et al. 2016, eq. 2.
+INLINE Floats gate(Floats f, Floats g) {
+  const Floats e = exp(-2.0f * max(splat(-15.0f), min(splat(15.0f), f)));
+  const Floats s = exp(-max(splat(-40.0f), min(splat(40.0f), g)));
+  return (1.0f - e) / ((1.0f + e) * (1.0f + s));
+}
+
+}  // namespace ISA
