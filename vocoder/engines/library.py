@@ -92,7 +92,8 @@ def chosen_instruction_set() -> str:
     forced = os.environ.get("VOCODER_ISA")
     if forced and forced not in available:
         raise ValueError(
-            f"VOCODER_ISA must be one of {', '.join(available)} on this machine, but is {forced!r}. Unset it for the best."
+            f"VOCODER_ISA must be one of {', '.join(available)} on this machine, but is {forced!r}. "
+            "Unset it for the best."
         )
     return forced or available[0]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
@@ -225,11 +225,13 @@ def describe(network: WaveNet) -> Shape:
 
 def list_weights(network: WaveNet) -> list[Tensor]:
     """All weights in the order in which the library reads them (`native/model.h`)."""
-    if isinstance(network.input, torch.nn.Embedding):
-        first, bias = network.input.weight, network.input.weight.new_zeros(network.config.residual_channels)
+    entrance = network.input
+    if isinstance(entrance, nn.Embedding):
+        first, bias = entrance.weight, entrance.weight.new_zeros(network.config.residual_channels)
     else:
-        first, bias = network.input.weight.T, network.input.bias  # type: ignore[union-attr]
-    weights = [first, bias, network.upsampling.kernel]
+        assert isinstance(entrance, nn.Linear)
+        first, bias = entrance.weight.T, entrance.bias
+    weights: list[Tensor] = [first, bias, network.upsampling.kernel]
     for layer in network.layers:
         weights += [layer.W, layer.V, layer.bias]
         if layer.residual is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
+from vocoder.inference.batching import Utterance, run_side_by_side
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.checks import check_mel, check_speaker, check_temperature
 from vocoder.model.wavenet import Conditioning, WaveNet
@@ -47,7 +48,7 @@ class Vocoder:
 
     def __init__(self, config: VocoderConfig, network: WaveNet, training: dict[str, Any] | None = None) -> None:
         self.config, self.network, self.training = config, network.eval(), dict(training or {})
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[tuple[str, str, int | None], Engine] = {}
 
     @classmethod
     def from_pretrained(
@@ -95,6 +96,8 @@ class Vocoder:
         seed: int = 0,
         temperature: float = 1.0,
         engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
         speaker: int | Sequence[int] | Tensor | None = None,
         utterance: int = 0,
         progress: Callable[[int], None] | None = None,
@@ -108,7 +111,10 @@ class Vocoder:
             mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as `self.mel` says.
             seed: Of the noise, from 0 to 2**64 - 1.
             temperature: Multiplies the spread of each sample's law; positive. 1 samples the model, less is duller.
-            engine: `auto` for the fastest, or the name of one.
+            engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
+            precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
+                another waveform, as another seed does.
+            threads: At most so many; None for what is fastest. No bit of the waveform depends on it.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
             utterance: Index of the (first) utterance, which with the seed makes its noise: number the parts of a text
                 so that they do not all get the same.
@@ -130,21 +136,92 @@ class Vocoder:
         speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
         first = check_key("utterance", utterance)
         utterances = [check_key("utterance", first + row) for row in range(len(mels))]
-        runner = self._engine(engine)
+        runner = self._engine(engine, precision, threads)
         conditioning = self._condition(mels, speakers)
         state, pieces = runner.initial_state(len(mels)), []
         for start in range(0, conditioning.frames, PIECE_FRAMES):
             piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
             noise = self._noise(seed, utterances, start, piece.frames)
-            waveform, state = runner.generate(piece, noise, state, temperature=temperature, progress=progress)
+            waveform, state = runner.generate(
+                piece, noise, state, temperature=temperature, progress=progress, consume=True
+            )
             pieces.append(waveform)
         whole = torch.cat(pieces, dim=1)
         return whole if mel.ndim == 3 else whole[0]
 
-    def _engine(self, name: str) -> Engine:
-        if name not in self._engines:
-            self._engines[name] = create_engine(name, self.network)
-        return self._engines[name]
+    def infer_many(
+        self,
+        mels: Iterable[Tensor | np.ndarray],
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        speaker: int | Sequence[int] | None = None,
+        utterance: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Tensor]:
+        """Turn mels of any lengths into waveforms, as many side by side as make best use of the machine.
+
+        Waveform i equals `infer(mels[i], utterance=utterance + i)` bit for bit; only the samples per second differ.
+
+        Args:
+            mels: Each (n_mels, frames), or (1, n_mels, frames).
+            seed: As for `infer`; so are all that are not named here.
+            temperature: Likewise.
+            engine: Likewise.
+            precision: Likewise.
+            threads: Likewise.
+            speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
+            utterance: Index of the first utterance.
+            progress: Likewise.
+
+        Returns:
+            One (time,) for each mel, in their order.
+
+        Raises:
+            TypeError: As `infer`; the message says which utterance.
+            ValueError: Likewise.
+        """
+        seed, temperature = check_key("seed", seed), check_temperature(temperature)
+        runner = self._engine(engine, precision, threads)
+        utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance))
+        # The longest first: then little is left to run alone at the end.
+        order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
+        draw = partial(draw_noise, self.network.distribution, seed)
+        waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
+        for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
+            waveforms[index] = waveform
+        return waveforms
+
+    def _prepare_many(
+        self, mels: Sequence[Tensor | np.ndarray], speaker: int | Sequence[int] | None, first: int
+    ) -> list[Utterance]:
+        """Check all, then condition all: an error comes before any work, and names the utterance."""
+        checked, several = [], self.config.network.num_speakers
+        speakers = check_speaker(speaker, several, len(mels)) if mels else None
+        for index, mel in enumerate(mels):
+            try:
+                mel = check_mel(mel, self.mel)
+                if len(mel) != 1:
+                    raise ValueError(f"it must be one utterance, but is a batch of {len(mel)}. Pass them one by one.")
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Utterance {index}: {error}") from error
+            checked.append(mel)
+        return [
+            Utterance(
+                self._condition(mel, None if speakers is None else speakers[index : index + 1]),
+                check_key("utterance", first + index),
+            )
+            for index, mel in enumerate(checked)
+        ]
+
+    def _engine(self, name: str, precision: str, threads: int | None) -> Engine:
+        key = (name, precision, threads)
+        if key not in self._engines:
+            self._engines[key] = create_engine(name, self.network, precision=precision, threads=threads)
+        return self._engines[key]
 
     @torch.no_grad()
     def _condition(self, mels: Tensor, speakers: Tensor | None) -> Conditioning:

@@ -1,0 +1,110 @@
+"""Many utterances of different lengths side by side: when one ends, the next takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vocoder.engines import Engine
+from vocoder.engines.base import Progress
+from vocoder.model.wavenet import PARTS, Conditioning
+
+TURN_FRAMES = 16  # generated between two looks at who has ended; the surplus of those that end is thrown away
+
+# From utterances' numbers, the first sample and the number of samples to noise (utterances, samples, 2).
+Draw = Callable[[Sequence[int], int, int], Tensor]
+
+
+class Utterance(NamedTuple):
+    """What is to be generated.
+
+    Attributes:
+        conditioning: Of this one alone.
+        number: Which, with the seed, makes its noise.
+    """
+
+    conditioning: Conditioning
+    number: int
+
+    @property
+    def frames(self) -> int:
+        """Its length."""
+        return self.conditioning.frames
+
+
+class Seat:
+    """A row of the batch and who is in it.
+
+    Args:
+        utterance: Who is in it.
+        place: Of the utterance in the caller's list.
+    """
+
+    def __init__(self, utterance: Utterance, place: int) -> None:
+        self.utterance, self.place = utterance, place
+        self.frame = 0
+        self.pieces: list[Tensor] = []
+
+    @property
+    def frames_left(self) -> int:
+        """That have not been generated."""
+        return self.utterance.frames - self.frame
+
+    def take(self, waveform: Tensor, hop_length: int) -> int:
+        """Keep what belongs to the utterance of a row's waveform (time,); gives the number of samples."""
+        frames = min(self.frames_left, len(waveform) // hop_length)
+        self.pieces.append(waveform[: frames * hop_length])
+        self.frame += frames
+        return frames * hop_length
+
+    def next_frames(self, count: int) -> Conditioning:
+        """Conditioning of so many frames; where the utterance ends before, or has ended, its last frame again."""
+        start = min(self.frame, self.utterance.frames - 1)
+        piece = self.utterance.conditioning.slice_frames(start, min(start + count, self.utterance.frames))
+        missing = count - piece.frames
+        return piece if missing == 0 else repeat_last_frame(piece, missing)
+
+
+def run_side_by_side(
+    engine: Engine,
+    utterances: Sequence[Utterance],
+    order: Sequence[int],
+    draw: Draw,
+    temperature: float,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Generate all, in an order; yields each one's place in the list and its waveform (time,) as it ends."""
+    waiting = iter(order)
+    seats = [Seat(utterances[place], place) for place, _ in zip(waiting, range(engine.batch_size), strict=False)]
+    state = engine.initial_state(len(seats)) if seats else None
+    busy = set(range(len(seats)))
+    while busy:
+        turn = min(TURN_FRAMES, max(seats[row].frames_left for row in busy))
+        conditioning = Conditioning.join([seat.next_frames(turn) for seat in seats])
+        hop_length = engine.network.hop_length
+        noise = torch.cat([draw([s.utterance.number], s.frame * hop_length, turn * hop_length) for s in seats])
+        waveform, state = engine.generate(conditioning, noise, state, temperature=temperature, consume=True)
+        for row in sorted(busy):
+            made = seats[row].take(waveform[row], hop_length)
+            if progress is not None:
+                progress(made)
+            if seats[row].frames_left == 0:
+                yield seats[row].place, torch.cat(seats[row].pieces)
+                place = next(waiting, None)
+                if place is None:
+                    busy.remove(row)
+                else:
+                    seats[row] = Seat(utterances[place], place)
+                    engine.restart(state, row)
+
+
+def repeat_last_frame(conditioning: Conditioning, times: int) -> Conditioning:
+    """Longer by so many copies of the last frame."""
+    parts = {name: getattr(conditioning, name) for name in PARTS}
+    for name in ("context", "coefficients", "scale", "distance"):
+        last = parts[name][:, -1:]
+        parts[name] = torch.cat([parts[name], last.expand(-1, times, *last.shape[2:])], dim=1)
+    return Conditioning(**parts)
