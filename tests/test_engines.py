@@ -23,7 +23,11 @@ FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29
 
 @pytest.fixture(params=ENGINES, ids=lambda kind: kind.name)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return request.param(tiny_network())  # type: ignore[no-any-return]
+    network = tiny_network()
+    obstacle = request.param.obstacle(network)
+    if obstacle:
+        pytest.skip(obstacle)
+    return request.param(network)  # type: ignore[no-any-return]
 
 
 def condition(network: WaveNet, config: VocoderConfig, batch: int = 1, frames: int = FRAMES) -> Conditioning:
@@ -132,16 +136,18 @@ def test_generation_in_chunks_is_bit_identical_to_the_whole(engine: Engine, spli
 def test_an_utterance_in_a_batch_is_bit_identical_to_the_same_alone(distribution: str) -> None:
     config = tiny_config(distribution)
     network, batch = tiny_network(config), ROWS + 2
-    check_batch_invariance(network, config, batch)
+    for name in ("auto", "torch"):
+        check_batch_invariance(network, config, batch, name)
 
 
 def test_batching_changes_no_bit_at_the_default_width_either() -> None:
     config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, conditioning_channels=64)
-    check_batch_invariance(tiny_network(config), config, ROWS)
+    for name in ("auto", "torch"):
+        check_batch_invariance(tiny_network(config), config, ROWS, name)
 
 
-def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int) -> None:
-    engine = create_engine("auto", network)
+def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int, name: str) -> None:
+    engine = create_engine(name, network)
     conditioning, noise = condition(network, config, batch, frames=3), noise_for(network, batch, frames=3)
     together, _ = engine.generate(conditioning, noise, engine.initial_state(batch))
     for index in range(batch):
@@ -200,9 +206,22 @@ def test_autocast_around_it_does_not_change_the_waveform() -> None:
     assert torch.equal(plain, inside)
 
 
-def test_auto_takes_the_first_engine_that_supports_the_network() -> None:
+def test_a_restarted_row_is_a_new_utterance_and_the_others_go_on(engine: Engine) -> None:
+    network = engine.network
+    conditioning, noise = condition(network, tiny_config(), batch=3), noise_for(network, 3)
+    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
+    went_on, _ = engine.generate(conditioning, noise, state)
+    engine.restart(state, 1)
+    waveform, _ = engine.generate(conditioning, noise, state)
+    anew, _ = engine.generate(conditioning, noise, engine.initial_state(3))
+    assert torch.equal(waveform[1], anew[1])
+    assert not torch.equal(anew[1], went_on[1])
+    assert torch.equal(waveform[[0, 2]], went_on[[0, 2]])
+
+
+def test_auto_takes_the_first_engine_that_can_run_the_network() -> None:
     network = tiny_network()
-    first = next(kind for kind in ENGINES if kind.supports(network))
+    first = next(kind for kind in ENGINES if kind.obstacle(network) is None)
     assert type(create_engine("auto", network)) is first
     assert isinstance(create_engine("torch", network), ReferenceEngine)
 
@@ -215,3 +234,13 @@ def test_an_unknown_engine_is_refused_with_the_names_of_the_known() -> None:
 def test_a_network_in_training_mode_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Call network\.eval\(\)"):
         create_engine("torch", tiny_network().train())
+
+
+@pytest.mark.parametrize("kind", ENGINES, ids=lambda kind: kind.name)
+def test_an_unknown_precision_is_refused_with_the_names_of_the_known(kind: type[Engine]) -> None:
+    network = tiny_network()
+    if kind.obstacle(network) is None:
+        with pytest.raises(ValueError, match=r"`precision` of the engine .* must be auto, .*fp32.*, but is 'fp8'"):
+            kind(network, "fp8")
+        with pytest.raises(ValueError, match=r"`threads` must be at least 1, but is 0"):
+            kind(network, threads=0)

@@ -133,7 +133,8 @@ class NativeEngine(Engine):
     ) -> tuple[Tensor, list[Group]]:
         waveform = torch.empty(noise.shape[:2])
         state = state if consume else [group.clone() for group in state]
-        self._run(conditioning, {"noise": noise, "waveform": waveform}, state, temperature, progress)
+        signals = {"noise": noise.contiguous(), "waveform": waveform}
+        self._run(conditioning, signals, state, temperature, progress)
         return waveform, state
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
@@ -152,14 +153,13 @@ class NativeEngine(Engine):
         temperature: float = 1.0,
         progress: Progress | None = None,
     ) -> None:
-        """Fill `waveform` (and `parameters`) among the signals (batch, time, ...); moves the state on."""
+        """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
         sources = {
             name: getattr(conditioning, name).float() for name in ("context", "coefficients", "scale", "speaker")
         }
         sources["distance"] = conditioning.distance.int()
         frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}
         samples = {name: part.numpy() for name, part in signals.items()}
-        assert all(part.flags.c_contiguous for part in samples.values())
         batch, length = samples["waveform"].shape
         position, piece = 0, self.network.hop_length
         while position < length:

@@ -85,6 +85,7 @@ class ReferenceEngine(Engine):
             residual=zeros(ROWS, self.network.pitch_lag.longest if self.network.pitch_lag is not None else 1),
         )
 
+    @torch.inference_mode()
     def restart(self, state: list[GroupState], row: int) -> None:
         group, place = state[row // ROWS], row % ROWS
         for ring in group.inputs:

@@ -71,70 +71,102 @@ template <class P> struct Model {
     layers = arena.take<Layer>(shape.layers);
     skip = arena.take<Matrix>(groups);
 
-    const float *next = weights;
-    auto read = [&](size_t count) { const float *here = next; if (next) next += count; return here; };
-    const int rows = inputs ? inputs : shape.parameters, r = shape.residual, h = shape.half, s = shape.skip;
+    const Source from = list(weights);
+    const int rows = inputs ? inputs : shape.parameters, r = shape.residual, s = shape.skip;
     input = vector(arena, rows * R);
-    if (const float *w = read((size_t)rows * r))
-      for (int i = 0; i < rows; i++)
-        for (int c = 0; c < r; c++) input[i * R + c] = w[i * r + c];
-    input_bias = vector(arena, R, read(r), r);
-    const int kernel_size = shape.hop * shape.taps;
-    kernel = vector(arena, kernel_size, read(kernel_size), kernel_size);
-    bias = vector(arena, width);
-    const float *conditioning[VOCODER_MAX_LAYERS];
-    for (int l = 0; l < shape.layers; l++) conditioning[l] = build_layer(arena, l, read);
-    const int v = shape.conditioning + shape.speaker;
-    auto condition = [&](int first) {
-      return [&conditioning, this, v, first](int o, int i) {
-        const int unit = o % (2 * H), row = unit < H ? unit : unit - H + shape.half;
-        const bool real = unit < H ? unit < shape.half : unit - H < shape.half;
-        return real ? conditioning[o / (2 * H)][row * v + first + i] : 0.0f;
-      };
-    };
-    V = matrix<Fp32>(arena, shape.conditioning, shape.conditioning, width, width, condition(0), weights);
-    U = matrix<Fp32>(arena, shape.speaker, shape.speaker, width, width, condition(shape.conditioning), weights);
-    const float *w = read((size_t)s * shape.layers * h);
-    for (int g = 0; g < groups; g++) {
-      const int first = g * group_layers, count = last_layer_of(g) - first;
-      auto at = [&](int o, int i) {
-        return i % H < h ? w[(size_t)o * shape.layers * h + (first + i / H) * h + i % H] * shape.skip_scale : 0.0f;
-      };
-      const Matrix one = matrix<P>(arena, group_layers * H, count * H, S, s, at, weights);
-      if (skip) skip[g] = one;
-    }
-    skip_bias = vector(arena, S, read(s), s, shape.skip_scale);
-    w = read((size_t)s * s);
-    output_1 = matrix<P>(arena, S, s, S, s, [&](int o, int i) { return w[o * s + i]; }, weights);
-    bias_1 = vector(arena, S, read(s), s);
-    w = read((size_t)shape.parameters * s);
-    output_2 = matrix<P>(arena, S, s, O, shape.parameters, [&](int o, int i) { return w[o * s + i]; }, weights);
-    bias_2 = vector(arena, O, read(shape.parameters), shape.parameters);
+    for (int i = 0; weights && i < rows; i++) memcpy(input + i * R, from.input + i * r, 4 * r);
+    input_bias = vector(arena, R, from.input_bias, r);
+    kernel = vector(arena, shape.hop * shape.taps, from.kernel, shape.hop * shape.taps);
+
+    // In the order in which a step reads them, so that what is fetched ahead of use is what is used next.
+    for (int l = 0; l < shape.layers; l++) build_layer(arena, l, from.layer[l]);
+    for (int g = 0; g < groups; g++) build_skip(arena, g, from.skip);
+    skip_bias = vector(arena, S, from.skip_bias, s, shape.skip_scale);
+    output_1 = matrix<P>(arena, S, s, S, s, [&](int o, int i) { return from.output_1[o * s + i]; }, weights);
+    bias_1 = vector(arena, S, from.bias_1, s);
+    output_2 = matrix<P>(arena, S, s, O, shape.parameters, [&](int o, int i) { return from.output_2[o * s + i]; }, weights);
+    bias_2 = vector(arena, O, from.bias_2, shape.parameters);
+    for (int l = 0; l < shape.layers; l++) build_past(arena, l, from.layer[l]);
+    build_conditioning(arena, from);
   }
 
-  // Returns where the layer's V lies among the weights.
-  template <class Read> const float *build_layer(Arena &arena, int index, Read &read) {
-    Layer unused, &layer = layers ? layers[index] : unused;
-    const int r = shape.residual, h = shape.half, taps = shape.kernel_size;
-    layer.dilation = shape.dilation[index];
-    layer.past = arena.take<Matrix>(taps - 1);
-    const float *w = read((size_t)2 * h * taps * r);
-    for (int tap = 0; tap < taps; tap++) {
-      const Matrix one = matrix<P>(arena, R, r, 2 * H, 2 * H, [&](int o, int i) {
-        const int unit = o < H ? o : o - H;
-        return unit < h ? w[(size_t)(o < H ? unit : unit + h) * taps * r + tap * r + i] : 0.0f;
-      }, w);
-      if (tap == taps - 1) layer.current = one;
-      else if (layer.past) layer.past[tap] = one;
+  struct Source {  // where each weight lies
+    struct Layer { const float *W, *V, *bias, *residual, *residual_bias; };
+    const float *input, *input_bias, *kernel, *skip, *skip_bias, *output_1, *bias_1, *output_2, *bias_2;
+    Layer layer[VOCODER_MAX_LAYERS];
+  };
+
+  Source list(const float *weights) const {
+    Source at;
+    auto read = [&](size_t count) { const float *here = weights; if (weights) weights += count; return here; };
+    const size_t r = shape.residual, h = shape.half, s = shape.skip;
+    at.input = read((inputs ? inputs : shape.parameters) * r), at.input_bias = read(r);
+    at.kernel = read((size_t)shape.hop * shape.taps);
+    for (int l = 0; l < shape.layers; l++) {
+      auto &layer = at.layer[l];
+      layer.W = read(2 * h * shape.kernel_size * r), layer.V = read(2 * h * (shape.conditioning + shape.speaker));
+      layer.bias = read(2 * h);
+      layer.residual = read(r * h), layer.residual_bias = read(r);
     }
-    const float *v = read((size_t)2 * h * (shape.conditioning + shape.speaker));
-    if (const float *b = read(2 * h))
-      for (int unit = 0; unit < h; unit++)
-        bias[index * 2 * H + unit] = b[unit], bias[index * 2 * H + H + unit] = b[h + unit];
-    w = read((size_t)r * h);
-    layer.residual = matrix<P>(arena, H, h, R, r, [&](int o, int i) { return w[o * h + i] * shape.residual_scale; }, w);
-    layer.residual_bias = vector(arena, R, read(r), r, shape.residual_scale);
-    return v;
+    at.skip = read(s * shape.layers * h), at.skip_bias = read(s);
+    at.output_1 = read(s * s), at.bias_1 = read(s);
+    at.output_2 = read(shape.parameters * s), at.bias_2 = read(shape.parameters);
+    return at;
+  }
+
+  // Row of a layer's own weights for a padded unit of its 2 H, or -1.
+  int gate_row(int o) const {
+    const int unit = o < H ? o : o - H;
+    return unit >= shape.half ? -1 : o < H ? unit : unit + shape.half;
+  }
+
+  Matrix build_tap(Arena &arena, int tap, const float *w) {
+    const int r = shape.residual, taps = shape.kernel_size;
+    return matrix<P>(arena, R, r, 2 * H, 2 * H, [&](int o, int i) {
+      return gate_row(o) < 0 ? 0.0f : w[((size_t)gate_row(o) * taps + tap) * r + i];
+    }, w);
+  }
+
+  void build_layer(Arena &arena, int l, const typename Source::Layer &from) {
+    const int r = shape.residual, h = shape.half;
+    const Matrix current = build_tap(arena, shape.kernel_size - 1, from.W);
+    float *bias = vector(arena, R, from.residual_bias, r, shape.residual_scale);
+    auto at = [&](int o, int i) { return from.residual[o * h + i] * shape.residual_scale; };
+    const Matrix residual = matrix<P>(arena, H, h, R, r, at, from.residual);
+    if (layers) layers[l] = {nullptr, current, residual, bias, shape.dilation[l]};
+  }
+
+  void build_skip(Arena &arena, int g, const float *w) {
+    const int first = g * group_layers, count = last_layer_of(g) - first, h = shape.half;
+    auto at = [&](int o, int i) {
+      return i % H < h ? w[((size_t)o * shape.layers + first + i / H) * h + i % H] * shape.skip_scale : 0.0f;
+    };
+    const Matrix one = matrix<P>(arena, group_layers * H, count * H, S, shape.skip, at, w);
+    if (skip) skip[g] = one;
+  }
+
+  void build_past(Arena &arena, int l, const typename Source::Layer &from) {
+    Matrix *past = arena.take<Matrix>(shape.kernel_size - 1);
+    for (int tap = 0; tap < shape.kernel_size - 1; tap++) {
+      const Matrix one = build_tap(arena, tap, from.W);
+      if (past) past[tap] = one;
+    }
+    if (layers) layers[l].past = past;
+  }
+
+  void build_conditioning(Arena &arena, const Source &from) {
+    bias = vector(arena, width);
+    for (int o = 0; bias && o < width; o++)
+      if (gate_row(o % (2 * H)) >= 0) bias[o] = from.layer[o / (2 * H)].bias[gate_row(o % (2 * H))];
+    const int columns = shape.conditioning + shape.speaker;
+    auto from_column = [&](int first) {
+      return [&, first](int o, int i) {
+        const int row = gate_row(o % (2 * H));
+        return row < 0 ? 0.0f : from.layer[o / (2 * H)].V[(size_t)row * columns + first + i];
+      };
+    };
+    V = matrix<Fp32>(arena, shape.conditioning, shape.conditioning, width, width, from_column(0), from.input);
+    U = matrix<Fp32>(arena, shape.speaker, shape.speaker, width, width, from_column(shape.conditioning), from.input);
   }
 
   static float *vector(Arena &arena, size_t padded, const float *from = nullptr, int count = 0, float factor = 1) {

@@ -26,7 +26,9 @@ struct Operand {  // rows of activations
   Operand at(ptrdiff_t row, ptrdiff_t bytes = 0) const { return {data + row * stride + bytes, scale + row, stride, plane}; }
 };
 
-constexpr int PANEL = 8;
+#ifndef AHEAD
+#define AHEAD 1024
+#endif
 constexpr int pad(int n, int to) { return (n + to - 1) / to * to; }
 INLINE int panel_width(int vectors) { return vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1; }
 
@@ -236,7 +238,8 @@ INLINE void tile(float *y, int y_stride, const Matrix &m, const char *weights, i
   const char *row[ROWS];
   UNROLL for (int r = 0; r < ROWS; r++) row[r] = x.data + r * x.stride;
   for (int step = 0; step < m.inputs / P::STEP; step++, weights += panel * P::VECTOR_BYTES) {
-    if (ROWS == 1) for (int b = 0; b < panel * P::VECTOR_BYTES; b += 64) __builtin_prefetch(weights + 1024 + b);
+    if (ROWS == 1)  // a weight is used once: fetch ahead, also from the matrix that follows in memory
+      for (int b = 0; b < panel * P::VECTOR_BYTES; b += 64) __builtin_prefetch(weights + AHEAD + b);
     typename P::Input input[ROWS];
     UNROLL for (int r = 0; r < ROWS; r++) input[r] = P::broadcast(row[r], x.plane, step);
     UNROLL for (int v = 0; v < NV; v++)

@@ -1,0 +1,262 @@
+"""The native engine computes what the network's forward does, on every instruction set that this machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import vocoder.engines.native
+from conftest import DISTRIBUTIONS, tiny_config, tiny_network
+from test_engines import VARIANTS, condition, noise_for
+from vocoder.engines import NativeEngine, ReferenceEngine, create_engine
+from vocoder.engines.library import instruction_sets, load_library
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+SETS = instruction_sets()
+FUSED = [name for name in SETS if name != "generic"]
+PRECISIONS = NativeEngine.precisions
+# How far a parameter of a tiny random network, of size one, may be off: the precision of a weight or an operand (one
+# part in 2^13, 2^8, 2^8, 2^7) times what six layers make of it.
+TOLERANCE = {"fp32": 2e-5, "int16": 2e-3, "w8a16": 0.05, "bf16": 0.05, "int8": 0.1}
+
+needs_library = pytest.mark.skipif(load_library() is None, reason="the native library was not built")
+
+
+@pytest.fixture(params=SETS)
+def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("VOCODER_ISA", request.param)
+    return str(request.param)
+
+
+def white(batch: int, time: int) -> Tensor:
+    return (0.1 * torch.randn(batch, time)).clamp(-0.9, 0.9)
+
+
+def test_the_library_is_there_where_a_compiler_is() -> None:
+    assert load_library() is not None or not shutil.which("c++")
+
+
+@needs_library
+def test_a_generic_set_is_always_there_and_one_can_be_forced(instruction_set: str) -> None:
+    assert SETS[-1] == "generic"
+    assert NativeEngine(tiny_network()).instruction_set == instruction_set
+
+
+@needs_library
+def test_a_set_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOCODER_ISA", "mmx")
+    with pytest.raises(ValueError, match=r"VOCODER_ISA must be one of .*generic on this machine, but is 'mmx'"):
+        NativeEngine(tiny_network())
+
+
+WIDER = {"residual_channels": 40, "gate_channels": 72, "skip_channels": 100, "layers_per_cycle": 6}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "changes"), [*VARIANTS, ("mixture_of_logistics", WIDER), ("gaussian", {"kernel_size": 4})]
+)
+def test_its_laws_are_those_of_the_teacher_forced_forward_pass(
+    instruction_set: str, distribution: str, changes: dict[str, Any]
+) -> None:
+    config = tiny_config(distribution, **changes)
+    network = tiny_network(config)
+    conditioning, waveform = condition(network, config, batch=2, frames=10), white(2, 160)
+    engine = NativeEngine(network, "fp32")
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    with torch.no_grad():
+        torch.testing.assert_close(laws, network(waveform, conditioning), rtol=2e-5, atol=TOLERANCE["fp32"])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_a_lower_precision_moves_the_laws_by_no_more_than_its_rounding(
+    instruction_set: str, distribution: str, precision: str
+) -> None:
+    config = tiny_config(distribution)
+    network = tiny_network(config)
+    conditioning, waveform = condition(network, config, frames=10), white(1, 160)
+    engine = NativeEngine(network, precision)
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+    with torch.no_grad():
+        torch.testing.assert_close(laws, network(waveform, conditioning), rtol=0, atol=TOLERANCE[precision])
+
+
+@pytest.mark.skipif(len(FUSED) < 2, reason="one instruction set with a fused multiply-add")
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "bf16"])
+def test_all_sets_with_a_fused_multiply_add_give_the_same_bits(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(**WIDER)
+    network = tiny_network(config)
+    conditioning, noise, waveforms = condition(network, config, 3), noise_for(network, 3), []
+    for name in FUSED:
+        monkeypatch.setenv("VOCODER_ISA", name)
+        engine = NativeEngine(network, precision)
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(3))[0])
+    assert all(torch.equal(waveform, waveforms[0]) for waveform in waveforms)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("batch", [2, 7, 21, 40])
+def test_company_threads_and_chunks_change_no_bit(instruction_set: str, precision: str, batch: int) -> None:
+    config = tiny_config(kernel_size=3, layers_per_cycle=6)
+    network = tiny_network(config)
+    conditioning, noise = condition(network, config, batch), noise_for(network, batch)
+    engines = [NativeEngine(network, precision, threads) for threads in (1, 2)]
+    whole, _ = engines[0].generate(conditioning, noise, engines[0].initial_state(batch))
+    for engine in engines:
+        assert torch.equal(whole, engine.generate(conditioning, noise, engine.initial_state(batch))[0])
+        row = batch - 1
+        alone = conditioning.select(torch.tensor([row]))
+        assert torch.equal(in_pieces(engine, alone, noise[row:], [1, 3])[0], whole[row])
+    assert torch.equal(in_pieces(engines[1], conditioning, noise, [2]), whole)
+
+
+def in_pieces(engine: NativeEngine, conditioning: Conditioning, noise: Tensor, splits: list[int]) -> Tensor:
+    state, pieces, hop_length = engine.initial_state(len(noise)), [], engine.network.hop_length
+    for start, stop in zip([0, *splits], [*splits, conditioning.frames], strict=True):
+        part = noise[:, start * hop_length : stop * hop_length].contiguous()
+        piece, state = engine.generate(conditioning.slice_frames(start, stop), part, state)
+        pieces.append(piece)
+    return torch.cat(pieces, dim=1)
+
+
+@needs_library
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_its_samples_are_the_draws_that_torch_makes_of_its_laws(distribution: str, temperature: float) -> None:
+    config = tiny_config(distribution)
+    network = tiny_network(config)
+    engine = NativeEngine(network, "fp32")
+    conditioning, noise = condition(network, config, 4, 20), noise_for(network, 4, 20)
+    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(4), temperature=temperature)
+    laws, _ = engine.force(conditioning, waveform, engine.initial_state(4))
+    drawn = network.distribution.sample(laws, noise, temperature)
+    # Another rounding of an exponential may fall on the other side of a border between two levels or components.
+    assert ((drawn - waveform).abs() > 1e-6).float().mean() < 0.002
+    assert waveform.std() > 1e-3
+
+
+@needs_library
+def test_in_full_precision_it_starts_as_the_reference_engine_does() -> None:
+    network, config = tiny_network(), tiny_config()
+    conditioning, noise = condition(network, config, 2), noise_for(network, 2)
+    waveforms = []
+    for engine in (NativeEngine(network, "fp32"), ReferenceEngine(network)):
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2))[0])
+    # Feedback lets the last digit's rounding grow; in the beginning it has not yet.
+    torch.testing.assert_close(waveforms[0][:, :16], waveforms[1][:, :16], rtol=0, atol=2 / 32768)
+
+
+@needs_library
+def test_several_python_threads_may_share_an_engine() -> None:
+    network, config = tiny_network(), tiny_config()
+    engine = NativeEngine(network)
+    conditioning, noise = condition(network, config, 1, 100), [noise_for(network, 1, 100, seed) for seed in range(8)]
+
+    def run(seed: int) -> Tensor:
+        return engine.generate(conditioning, noise[seed], engine.initial_state(1))[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, range(8)))
+    assert all(torch.equal(waveform, run(seed)) for seed, waveform in enumerate(together))
+
+
+@needs_library
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of threads")
+def test_no_thread_outlives_a_call() -> None:
+    network, config = tiny_network(), tiny_config()
+    before = set(os.listdir("/proc/self/task"))
+    for batch in (1, 40):
+        engine = NativeEngine(network, threads=2)
+        engine.generate(condition(network, config, batch), noise_for(network, batch), engine.initial_state(batch))
+    assert set(os.listdir("/proc/self/task")) <= before
+
+
+@needs_library
+def test_denormals_are_flushed_inside_only() -> None:
+    network, config = tiny_network(), tiny_config()
+    engine = NativeEngine(network, threads=1)
+    engine.generate(condition(network, config), noise_for(network, 1), engine.initial_state(1))
+    assert np.float32(1e-38) / np.float32(100) > 0
+
+
+@needs_library
+def test_ctrl_c_ends_a_long_call() -> None:
+    config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, layers_per_cycle=10)
+    network = tiny_network(config)
+    engine = NativeEngine(network, threads=1)
+    made: list[int] = []
+    conditioning, noise = condition(network, config, 1, 20_000), torch.full((1, 320_000, 2), 0.5)
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(conditioning, noise, engine.initial_state(1), progress=made.append)
+    assert sum(made) < 320_000
+
+
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocoder.engines.native, "load_library", lambda: None)
+
+
+@pytest.mark.usefixtures("no_library")
+def test_without_the_library_auto_says_how_to_get_it_and_takes_the_reference() -> None:
+    with pytest.warns(UserWarning, match=r"slow reference engine.*Install a C\+\+ compiler"):
+        assert isinstance(create_engine("auto", tiny_network()), ReferenceEngine)
+
+
+@pytest.mark.usefixtures("no_library")
+def test_without_the_library_native_is_an_error_with_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"was not built.*Install a C\+\+ compiler"):
+        create_engine("native", tiny_network())
+
+
+@needs_library
+def test_a_precision_that_only_it_has_makes_auto_take_it() -> None:
+    with warnings.catch_warnings():
+        assert create_engine("auto", tiny_network(), precision="int16").precision == "int16"
+
+
+@needs_library
+def test_the_packed_weights_shrink_with_the_precision() -> None:
+    config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128)
+    sizes = [NativeEngine(tiny_network(config), p).weight_bytes for p in ("fp32", "int16", "w8a16")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@needs_library
+@pytest.mark.slow
+@pytest.mark.skipif("VOCODER_SPEECH" not in os.environ, reason="needs real speech: set VOCODER_SPEECH")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_likelihood_of_real_speech_stays_within_the_gate(precision: str) -> None:
+    """0.005 bits per sample, three utterances of three seconds; `int8` (measured: 0.002) is no exception."""
+    from vocoder import Vocoder
+    from vocoder.features.audio import load_audio
+    from vocoder.features.mel import LogMelSpectrogram
+
+    model = Vocoder.from_pretrained("kathleen-64")
+    files = sorted((Path(os.environ["VOCODER_SPEECH"]) / "kathleen" / "wavs").iterdir())[10::500][:3]
+    excess = []
+    for file in files:
+        waveform = load_audio(file, model.sample_rate)[None, : 256 * 256]
+        waveform = waveform[:, : waveform.shape[1] // 256 * 256]
+        with torch.no_grad():
+            conditioning = model.network.condition(LogMelSpectrogram(model.mel)(waveform))
+            exact = bits(model.network, model.network(waveform, conditioning), waveform)
+        engine = NativeEngine(model.network, precision)
+        laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+        excess.append(bits(model.network, laws, waveform) - exact)
+    assert abs(sum(excess) / len(excess)) < 0.005
+
+
+def bits(network: WaveNet, laws: Tensor, waveform: Tensor) -> float:
+    return float(-network.distribution.log_prob(laws, waveform).mean() / np.log(2))
