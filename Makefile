@@ -3,23 +3,26 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+NATIVE := $(wildcard vocoder/engines/native/*)
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train evaluate infer test test-all lint format types bench clean \
+.PHONY: help setup demo train evaluate infer test test-all lint format types bench native-sanitize clean \
+        sanitize-address sanitize-thread \
         known-recipe known-checkpoint known-input
 
 help:  ## Show this list
 	@echo "Usage: make TARGET [SETTING=value]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Recipes: $(RECIPES)"
 
-setup: $(STAMP)  ## Install everything into .venv, again only when pyproject.toml changed
+setup: $(STAMP)  ## Install everything into .venv, again only when pyproject.toml or C++ changed
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "vocoder needs Python 3.10 or newer, but $(PYTHON) is not. Try: make setup PYTHON=python3.12"; exit 1; }
-	@echo "Setting up $(VENV): this happens once, and takes a few minutes and about 5 GB (torch with CUDA) ..."
+	@test -x $(BIN)/vocoder && echo "Installing again into $(VENV): pyproject.toml or C++ changed ..." || \
+	    echo "Setting up $(VENV): this happens once, and takes a few minutes and about 5 GB (torch with CUDA) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
@@ -63,8 +66,27 @@ format: $(STAMP)  ## Format the code and repair what ruff can repair
 types: $(STAMP)  ## Check the types alone
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## Measure the training throughput of this machine
-	$(BIN)/python -m vocoder.training.benchmark $(ARGS)
+bench: $(STAMP)  ## Measure how fast this machine generates: [ARGS="--network wavenet-128 --precision fp32,w8a16"]
+	$(BIN)/vocoder bench $(ARGS)
+
+native-sanitize: sanitize-address sanitize-thread  ## Test the C++ engine under GCC's sanitizers of memory and threads
+
+# Each runs the tests of the engines with a library of its own below build/. Only that is instrumented: Python leaks by
+# itself, and what torch's threads do is not ours to judge.
+sanitize-address: export ASAN_OPTIONS = detect_leaks=0
+sanitize-address: export UBSAN_OPTIONS = print_stacktrace=1
+sanitize-address: KIND = address,undefined
+sanitize-address: RUNTIME = libasan.so
+sanitize-thread: export TSAN_OPTIONS = ignore_noninstrumented_modules=1
+sanitize-thread: KIND = thread
+sanitize-thread: RUNTIME = libtsan.so
+sanitize-address sanitize-thread: $(STAMP)
+	rm -rf build/$@
+	CXX=$(CXX) $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/$@ . \
+	    --config-settings cmake.define.VOCODER_SANITIZE=$(KIND) --config-settings install.strip=false
+	OMP_NUM_THREADS=1 VOCODER_NATIVE_LIBRARY="$(CURDIR)/build/$@/vocoder/engines/libvocoder.so" \
+	    LD_PRELOAD="$(foreach name,$(RUNTIME) libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
+	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py)
 
 clean:  ## Remove caches and build products; .venv and runs/ stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks

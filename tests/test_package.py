@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vocoder"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
+PROSE_AND_CODE = {".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".html", ".json", ".cpp", ".h", ".txt"}
+
 HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingface_hub")
 
 # In signal order: a room may import itself and the rooms before it, never a later one.
@@ -109,7 +111,7 @@ def test_no_file_names_a_place_on_somebodys_machine():
     place = re.compile(r"(?<![\w.])/(work|home|root|Users|mnt|scratch)/\w")
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".html", ".json", ".cpp"}:
+        if path.is_file() and path.suffix in PROSE_AND_CODE:
             found = place.search(path.read_text(encoding="utf-8"))
             assert found is None, f"{name} mentions {found[0]}…: write a path that exists everywhere."
 

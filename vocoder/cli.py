@@ -1,9 +1,12 @@
-"""The command line: `vocoder infer`, `vocoder export`, and training's `fit`, `validate` and `test`."""
+"""The command line: `vocoder infer`, `export`, `bench`, `info`, and training's `fit`, `validate` and `test`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,9 +19,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 import vocoder
+from vocoder.config import NETWORKS, NetworkConfig, VocoderConfig
+from vocoder.engines import ENGINES
+from vocoder.engines.benchmark import Plan, default_threads, format_rows, run_benchmark
+from vocoder.engines.library import chosen_instruction_set, instruction_sets
+from vocoder.engines.limits import cpu_name
+from vocoder.engines.native import physical_cores
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.inference.bundle import CONFIG_FILE, load_checkpoint, save_bundle
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder, voices
+from vocoder.model.wavenet import WaveNet
 
 TRAINING = {
     "fit": "train a model",
@@ -58,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_infer(commands)
     _add_export(commands)
     _add_preparation(commands)
+    _add_bench(commands)
+    commands.add_parser("info", help="what is installed, and what this machine can do").set_defaults(run=_info)
     for name, text in TRAINING.items():  # for the list of commands only; see `main`
         commands.add_parser(name, help=f"{text}; `vocoder {name} --help` says more", add_help=False)
     return parser
@@ -100,6 +112,24 @@ def _add_preparation(commands: Any) -> None:
     resample.add_argument("source", type=Path, metavar="IN", help="folder of audio")
     resample.add_argument("target", type=Path, metavar="OUT", help="folder to make")
     resample.add_argument("--sample-rate", type=int, default=22_050, help="in Hz; %(default)s if left out")
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure how fast this machine generates")
+    bench.set_defaults(run=_bench)
+    network = bench.add_mutually_exclusive_group()
+    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
+    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
+    several = "; several separated by commas"
+    bench.add_argument("--engine", default="native", help=f"%(default)s if left out{several}")
+    bench.add_argument("--precision", default="auto", help=f"each engine runs those that it has{several}")
+    bench.add_argument("--streams", default="1", help=f"utterances side by side{several}")
+    threads = ",".join(map(str, default_threads()))
+    bench.add_argument("--threads", default=threads, help=f"%(default)s if left out{several}")
+    bench.add_argument("--repeats", type=int, default=5, help="runs of each combination, all in turn")
+    bench.add_argument("--seconds", type=float, default=1.0, help="that a run takes, roughly")
+    bench.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
+    bench.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
 
 
 def _infer(options: argparse.Namespace) -> None:
@@ -194,6 +224,86 @@ def _resample(options: argparse.Namespace) -> None:
     from vocoder.data.preparation import resample_folder
 
     print(f"{resample_folder(options.source, options.target, options.sample_rate)} files in {options.target}")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    plan = Plan(
+        engines=_names(options.engine),
+        precisions=_names(options.precision),
+        streams=_numbers("streams", options.streams),
+        threads=_numbers("threads", options.threads),
+        repeats=options.repeats,
+        seconds=options.seconds,
+        peer=options.peer,
+    )
+    name, config, network = _network(options)
+    rows = run_benchmark(name, config, network, plan)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    keep = ("model" if options.model else "network", "engine", "precision", "streams", "threads", "repeats", "seconds")
+    given = {key: getattr(options, key) for key in (*keep, *(["peer"] if options.peer else []))}
+    command = shlex.join(["vocoder", "bench", *(text for key in given for text in (f"--{key}", str(given[key])))])
+    print(f"{cpu_name()}, {physical_cores()} cores, {_instruction_sets()}: {command}")
+    print(format_rows(rows))
+
+
+def _network(options: argparse.Namespace) -> tuple[str, VocoderConfig, WaveNet]:
+    if options.model:
+        model = Vocoder.from_pretrained(options.model)
+        return options.model, model.config, model.network
+    if options.network not in NETWORKS:
+        choices = ", ".join(NETWORKS)
+        raise ValueError(f"--network must be one of {choices}, but is {options.network!r}. For a model pass --model.")
+    config = VocoderConfig(network=NETWORKS[options.network])
+    torch.manual_seed(0)
+    return options.network, config, WaveNet(config.network, config.mel).eval()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(name) for name in _names(text)))
+    except ValueError:
+        raise ValueError(
+            f"--{option} must be whole numbers with commas between them, but is {text!r}. Example: --{option} 1,2."
+        ) from None
+
+
+def _info(options: argparse.Namespace) -> None:
+    config = VocoderConfig(network=NetworkConfig())
+    network = WaveNet(config.network, config.mel).eval()
+    facts = {
+        "vocoder": vocoder.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "processor": cpu_name(),
+        "cores": f"{physical_cores()} physical that this process may use",
+        "instruction sets": _instruction_sets(),
+    }
+    for kind in ENGINES:
+        precisions = f"ready; precisions: {', '.join(kind.precisions)} (the first is auto)"
+        facts[f"engine {kind.name}"] = kind.obstacle(network) or precisions
+    facts["voices"] = ", ".join(voices()) or "none"
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:{width}}  {fact}")
+
+
+def _instruction_sets() -> str:
+    """Those found, and which one is in use."""
+    if not instruction_sets():
+        return "none, without the native engine"
+    try:
+        used = chosen_instruction_set()
+    except ValueError as error:
+        return str(error)
+    return ", ".join(f"{name} (in use)" if name == used else name for name in instruction_sets())
 
 
 def _import_training() -> Any:

@@ -1,6 +1,7 @@
 """The compiled library of the native engine: where it is, and its C interface, the twin of `native/abi.h`.
 
-It is built when the package is installed, if there is a compiler, and lies beside this module.
+It is built when the package is installed, if there is a compiler, and lies beside this module. The environment variable
+VOCODER_NATIVE_LIBRARY names another file to take in its place, such as one built with a sanitizer.
 """
 
 from __future__ import annotations
@@ -51,14 +52,30 @@ class Job(ctypes.Structure):
     )
 
 
+def find_library() -> Path | None:
+    """The file that VOCODER_NATIVE_LIBRARY names, else the one that was installed; None where none was built.
+
+    Raises:
+        FileNotFoundError: The file that VOCODER_NATIVE_LIBRARY names is not there.
+    """
+    named = os.environ.get("VOCODER_NATIVE_LIBRARY")
+    if named:
+        if not Path(named).is_file():
+            raise FileNotFoundError(
+                f"VOCODER_NATIVE_LIBRARY must name a file, but {named!r} is none. Unset it for the installed library."
+            )
+        return Path(named)
+    paths = [Path(folder) / name for folder in vocoder.engines.__path__ for name in NAMES]
+    return next((path for path in paths if path.is_file()), None)
+
+
 @cache
 def load_library() -> ctypes.CDLL | None:
     """The library; None where it was not built. Calls into it release the interpreter lock."""
-    paths = [Path(folder) / name for folder in vocoder.engines.__path__ for name in NAMES]
-    found = [path for path in paths if path.is_file()]
-    if not found:
+    path = find_library()
+    if path is None:
         return None
-    library = ctypes.CDLL(os.fspath(found[0]))
+    library = ctypes.CDLL(os.fspath(path))
     if library.vocoder_abi() != ABI:
         return None  # of another version of the package; installing again mends it
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t

@@ -29,6 +29,30 @@ from vocoder.model.wavenet import Conditioning, WaveNet
 
 ROWS = 32  # of one thread: enough to reuse each weight many times, few enough for the second-level cache
 PIECE_SECONDS = 0.04  # of one call into the library, between which Ctrl-C is heard
+TRIAL = 16  # of so many calls for a single stream, one tries whether a second thread helps, or would
+
+
+class Pace:
+    """How fast a single stream runs with and without a second thread.
+
+    Two threads that hand each other every sample need two cores at the same time: on a busy machine they are slower
+    than one. So both ways are tried now and then, and the faster one taken; the bits are the same.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.speed = {True: 0.0, False: 0.0}  # samples per second, by whether there is a helper
+
+    def choose(self) -> bool:
+        """Whether the next call shall have a helper."""
+        self.calls += 1
+        faster = self.speed[True] >= self.speed[False]
+        return faster if self.calls % TRIAL and self.calls != 2 else not faster
+
+    def note(self, helper: bool, speed: float) -> None:
+        """Remember how a call went; the latest counts most."""
+        before = self.speed[helper]
+        self.speed[helper] = speed if before == 0 else (before + speed) / 2
 
 
 @dataclass
@@ -75,6 +99,7 @@ class NativeEngine(Engine):
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)
         self.threads = threads or physical_cores()
+        self._pace = Pace()
         self.instruction_set = chosen_instruction_set()
         self._library = load_library()
         assert self._library is not None  # or there would be an obstacle
@@ -165,10 +190,8 @@ class NativeEngine(Engine):
         while position < length:
             count = min(piece, length - position)
             rows = self._rows(frames, samples, position, batch)
-            started = time.perf_counter()
-            self._call(state, rows, count, temperature)
-            took = time.perf_counter() - started
-            piece = max(16, min(2 * piece, int(count * PIECE_SECONDS / max(took, 1e-6))))
+            took = self._call(state, rows, count, temperature)
+            piece = max(16, min(2 * piece, int(count * PIECE_SECONDS / took)))
             position += count
             if progress is not None:
                 progress(batch * count)
@@ -187,16 +210,23 @@ class NativeEngine(Engine):
         rows["phase"] = phase
         return rows
 
-    def _call(self, state: list[Group], rows: npt.NDArray[np.void], samples: int, temperature: float) -> None:
+    def _call(self, state: list[Group], rows: npt.NDArray[np.void], samples: int, temperature: float) -> float:
+        """Advance all groups, as many at a time as there are threads; gives the seconds it took."""
         starts = np.cumsum([0, *(group.rows for group in state)])
         jobs = [
             Job(group.block.ctypes.data, rows[start:].ctypes.data, group.rows, samples, temperature)
             for group, start in zip(state, starts[:-1], strict=True)
         ]
+        single = len(rows) == 1 and self.threads > 1
+        helper = single and self._pace.choose()
+        started = time.perf_counter()
         for first in range(0, len(jobs), self.threads):
             some = jobs[first : first + self.threads]
-            helper = len(jobs) == 1 and self.threads > 1
             self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)  # type: ignore[union-attr]
+        took = max(time.perf_counter() - started, 1e-6)
+        if single:
+            self._pace.note(helper, samples / took)
+        return took
 
 
 def describe(network: WaveNet) -> Shape:

@@ -24,10 +24,12 @@ class Utterance(NamedTuple):
     Attributes:
         conditioning: Of this one alone.
         number: Which, with the seed, makes its noise.
+        start: Sample of the noise at which it begins; of a piece, where it begins in the whole.
     """
 
     conditioning: Conditioning
     number: int
+    start: int = 0
 
     @property
     def frames(self) -> int:
@@ -52,6 +54,10 @@ class Seat:
     def frames_left(self) -> int:
         """That have not been generated."""
         return self.utterance.frames - self.frame
+
+    def position(self, hop_length: int) -> int:
+        """Sample of the noise that comes next."""
+        return self.utterance.start + self.frame * hop_length
 
     def take(self, waveform: Tensor, hop_length: int) -> int:
         """Keep what belongs to the utterance of a row's waveform (time,); gives the number of samples."""
@@ -85,7 +91,7 @@ def run_side_by_side(
         turn = min(TURN_FRAMES, max(seats[row].frames_left for row in busy))
         conditioning = Conditioning.join([seat.next_frames(turn) for seat in seats])
         hop_length = engine.network.hop_length
-        noise = torch.cat([draw([s.utterance.number], s.frame * hop_length, turn * hop_length) for s in seats])
+        noise = torch.cat([draw([s.utterance.number], s.position(hop_length), turn * hop_length) for s in seats])
         waveform, state = engine.generate(conditioning, noise, state, temperature=temperature, consume=True)
         for row in sorted(busy):
             made = seats[row].take(waveform[row], hop_length)

@@ -163,3 +163,16 @@ def check_temperature(temperature: Any) -> float:
             "duller voice."
         )
     return value
+
+
+def check_fold(fold: Any) -> bool:
+    """Yes or no.
+
+    Raises:
+        TypeError: It is neither; a number of pieces, say.
+    """
+    if not isinstance(fold, bool | np.bool_):
+        raise TypeError(
+            f"`fold` must be True or False, but is {fold!r}. Pass True: the number of pieces follows from the length."
+        )
+    return bool(fold)

@@ -18,7 +18,8 @@ from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
 from vocoder.inference.batching import Utterance, run_side_by_side
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, load_bundle, load_checkpoint, save_bundle
-from vocoder.inference.checks import check_mel, check_speaker, check_temperature
+from vocoder.inference.checks import check_fold, check_mel, check_speaker, check_temperature
+from vocoder.inference.folding import count_pieces, infer_folded, measure_power
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 DEFAULT_MODEL = "kathleen-64"
@@ -100,6 +101,7 @@ class Vocoder:
         threads: int | None = None,
         speaker: int | Sequence[int] | Tensor | None = None,
         utterance: int = 0,
+        fold: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Turn mels into waveforms.
@@ -118,6 +120,9 @@ class Vocoder:
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
             utterance: Index of the (first) utterance, which with the seed makes its noise: number the parts of a text
                 so that they do not all get the same.
+            fold: Cut what is long into pieces of a second or more, generate them side by side and join them: faster,
+                another waveform as another seed gives, and the joins are there to be looked for. Below two seconds it
+                changes nothing. See `vocoder.inference.folding`.
             progress: Called now and then with the number of samples made since the last call.
 
         Returns:
@@ -132,16 +137,21 @@ class Vocoder:
             UserWarning: The mel looks like another dialect's.
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
-        mels = check_mel(mel, self.mel)
+        mels, fold = check_mel(mel, self.mel), check_fold(fold)
         speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
         first = check_key("utterance", utterance)
         utterances = [check_key("utterance", first + row) for row in range(len(mels))]
         runner = self._engine(engine, precision, threads)
         conditioning = self._condition(mels, speakers)
+        draw = partial(self._noise, seed)
+        if fold and count_pieces(self.network, conditioning.frames) > 1:
+            power = measure_power(mels, self.mel)
+            whole = infer_folded(runner, conditioning, power, utterances, draw, temperature, progress)
+            return whole if mel.ndim == 3 else whole[0]
         state, pieces = runner.initial_state(len(mels)), []
         for start in range(0, conditioning.frames, PIECE_FRAMES):
             piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
-            noise = self._noise(seed, utterances, start, piece.frames)
+            noise = draw(utterances, start * self.hop_length, piece.frames * self.hop_length)
             waveform, state = runner.generate(
                 piece, noise, state, temperature=temperature, progress=progress, consume=True
             )
@@ -189,7 +199,7 @@ class Vocoder:
         utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance))
         # The longest first: then little is left to run alone at the end.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
-        draw = partial(draw_noise, self.network.distribution, seed)
+        draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
             waveforms[index] = waveform
@@ -236,8 +246,7 @@ class Vocoder:
                 ]
             )
 
-    def _noise(self, seed: int, utterances: Sequence[int], start_frame: int, frames: int) -> Tensor:
-        start, length = start_frame * self.hop_length, frames * self.hop_length
+    def _noise(self, seed: int, utterances: Sequence[int], start: int, length: int) -> Tensor:
         noise = draw_noise(self.network.distribution, seed, utterances, start, length)
         return noise.to(next(self.network.parameters()).device)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vocoder.config import NETWORKS, MelConfig
+from vocoder.engines.benchmark import build_peer
 from vocoder.training.module import VocoderModule
 
 Step = Callable[[], Tensor]
@@ -50,27 +50,9 @@ def our_step(network: str, batch_size: int, frames: int, *, at_once: int) -> Ste
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
     """The same of r9y9's own WaveNet, with the sizes of its `egs/mol/conf/mol_wavenet.json`, in its own precision."""
-    sys.path.insert(0, checkout)
-    from wavenet_vocoder import WaveNet as PeerWaveNet
-    from wavenet_vocoder.mixture import discretized_mix_logistic_loss
+    model = build_peer(checkout)
+    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # of the checkout
 
-    model: nn.Module = PeerWaveNet(
-        out_channels=30,
-        layers=24,
-        stacks=4,
-        residual_channels=128,
-        gate_channels=256,
-        skip_out_channels=128,
-        kernel_size=3,
-        dropout=0.0,
-        cin_channels=80,
-        cin_pad=2,
-        upsample_conditional_features=True,
-        upsample_net="ConvInUpsampleNetwork",
-        upsample_params={"upsample_scales": [4, 4, 4, 4], "cin_channels": 80, "cin_pad": 2},
-        scalar_input=True,
-        output_distribution="Logistic",
-    )
     waveform, mel = 0.1 * torch.randn(batch_size, 1, frames * 256), torch.randn(batch_size, 80, frames + 4)
 
     def step() -> Tensor:

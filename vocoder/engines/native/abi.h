@@ -44,6 +44,8 @@ typedef struct {
   float temperature;
 } Job;
 
+#pragma GCC visibility push(default)  // everything else is compiled with -fvisibility=hidden
+
 int vocoder_abi(void);
 // Instruction sets that this machine can run, best first, separated by blanks.
 const char *vocoder_instruction_sets(void);
@@ -57,6 +59,13 @@ size_t vocoder_state_bytes(const void *model, int32_t rows);
 void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row);
 // Runs each job on a thread of its own; with `helper` the only job gets a second thread.
 void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper);
+// For benchmarks, on this thread. Reads `bytes` at `from`, 64-byte aligned, so many times over.
+void vocoder_probe_read(const char *instruction_set, const char *precision, const void *from, size_t bytes,
+                        int32_t times);
+// Multiplies in registers; returns how many multiply-adds it made.
+int64_t vocoder_probe_multiply(const char *instruction_set, const char *precision, int32_t times);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

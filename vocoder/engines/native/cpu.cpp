@@ -12,6 +12,7 @@
 #endif
 
 #define DECLARE(name) namespace name { extern const Kernels kernels[]; }
+// A compiler too old for a set leaves it out and defines VOCODER_WITHOUT_<SET> (CMakeLists.txt).
 
 namespace {
 
@@ -64,31 +65,51 @@ const Cpu &cpu() {
   return found;
 }
 
-bool has_avx2() { return cpu().avx2; }
-bool has_avx512() { return cpu().avx512; }
-bool has_vnni() { return cpu().vnni; }
-bool has_bf16() { return cpu().bf16; }
-bool has_amx() { return cpu().amx; }
+[[maybe_unused]] bool has_avx2() { return cpu().avx2; }
+[[maybe_unused]] bool has_avx512() { return cpu().avx512; }
+[[maybe_unused]] bool has_vnni() { return cpu().vnni; }
+[[maybe_unused]] bool has_bf16() { return cpu().bf16; }
+[[maybe_unused]] bool has_amx() { return cpu().amx; }
 #endif
 
 }  // namespace
 
 DECLARE(generic)
 #if defined(__x86_64__)
+#if !defined(VOCODER_WITHOUT_AVX2)
 DECLARE(avx2)
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512)
 DECLARE(avx512)
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512_VNNI)
 DECLARE(avx512_vnni)
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512_BF16)
 DECLARE(avx512_bf16)
+#endif
+#if !defined(VOCODER_WITHOUT_AMX)
 DECLARE(amx)
+#endif
 #endif
 
 const InstructionSet instruction_sets[] = {
 #if defined(__x86_64__)
+#if !defined(VOCODER_WITHOUT_AMX)
     {"amx", has_amx, amx::kernels},
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512_BF16)
     {"avx512_bf16", has_bf16, avx512_bf16::kernels},
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512_VNNI)
     {"avx512_vnni", has_vnni, avx512_vnni::kernels},
+#endif
+#if !defined(VOCODER_WITHOUT_AVX512)
     {"avx512", has_avx512, avx512::kernels},
+#endif
+#if !defined(VOCODER_WITHOUT_AVX2)
     {"avx2", has_avx2, avx2::kernels},
+#endif
 #endif
     {"generic", always, generic::kernels},
     {nullptr, nullptr, nullptr},

@@ -83,6 +83,7 @@ void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t r
 void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper) {
   const Handle *handle = (const Handle *)model;
   const Kernels &kernels = *handle->kernels;
+  for (int32_t i = 0; i < count; i++) kernels.prepare(handle->block, jobs + i);
   Link link{};
   std::vector<std::thread> threads;
   if (helper && count == 1 && jobs->rows == 1) {
@@ -97,6 +98,16 @@ void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t help
     if (count) kernels.lead(handle->block, jobs, nullptr);
   }
   for (std::thread &thread : threads) thread.join();
+}
+
+void vocoder_probe_read(const char *instruction_set, const char *precision, const void *from, size_t bytes,
+                        int32_t times) {
+  if (const Kernels *kernels = find(instruction_set, precision)) kernels->probe_read(from, bytes, times);
+}
+
+int64_t vocoder_probe_multiply(const char *instruction_set, const char *precision, int32_t times) {
+  const Kernels *kernels = find(instruction_set, precision);
+  return kernels ? kernels->probe_multiply(times) : 0;
 }
 
 }  // extern "C"

@@ -1,5 +1,6 @@
 // All precisions for one instruction set. ISA is the name of this compilation's namespace.
 #include "kernels.h"
+#include "probe.h"
 #include "step.h"
 
 namespace ISA {
@@ -30,6 +31,9 @@ template <class P> size_t state_bytes(const void *model, int rows) {
 template <class P> void clear(const void *model, void *state, int rows, int row) {
   clear_row<P>(*(const Model<P> *)model, state, rows, row);
 }
+template <class P> void prepare(const void *model, const Job *job) {
+  State<P>::prepare(*(const Model<P> *)model, job->state, job->rows);
+}
 template <class P> void lead(const void *model, const Job *job, Link *link) {
   FlushDenormals flush;
   Tiles tiles;
@@ -42,7 +46,8 @@ template <class P> void assist(const void *model, const Job *job, Link *link) {
 }
 
 template <class P> constexpr Kernels kernels_of(const char *name) {
-  return {name, model_bytes<P>, pack<P>, state_bytes<P>, clear<P>, lead<P>, assist<P>};
+  return {name,    model_bytes<P>, pack<P>,    state_bytes<P>,   clear<P>, prepare<P>,
+          lead<P>, assist<P>,      probe_read, probe_multiply<P>};
 }
 
 extern const Kernels kernels[];

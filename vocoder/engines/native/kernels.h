@@ -14,7 +14,7 @@ struct alignas(64) Counter {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
-      if (spin > 4000) sched_yield();  // the other thread may be waiting for this core
+      if (spin > 1000) sched_yield();  // the other thread may be waiting for this core
     }
   }
 };
@@ -31,8 +31,11 @@ struct Kernels {  // of one precision
   void (*pack)(void *model, const Shape *, const float *weights);
   size_t (*state_bytes)(const void *model, int rows);
   void (*clear)(const void *model, void *state, int rows, int row);
+  void (*prepare)(const void *model, const Job *);         // before a run, by one thread
   void (*lead)(const void *model, const Job *, Link *);    // a whole run, or with a link its first thread
   void (*assist)(const void *model, const Job *, Link *);  // its second thread
+  void (*probe_read)(const void *from, size_t bytes, int times);
+  int64_t (*probe_multiply)(int times);
 };
 
 struct InstructionSet {

@@ -66,7 +66,8 @@ template <class P> struct Model {
     O = pad(shape.parameters, P::ALIGN);
     width = shape.layers * 2 * H;
     inputs = shape.categorical ? 0 : shape.order ? 4 : 1;
-    group_layers = H < GROUP_INPUTS ? min_int(GROUP_INPUTS / H, shape.layers) : 1;
+    const int half = pad(shape.half, 16);  // not H: the groups, and so the sums, are the same for every instruction set
+    group_layers = half < GROUP_INPUTS ? min_int(GROUP_INPUTS / half, shape.layers) : 1;
     groups = (shape.layers + group_layers - 1) / group_layers;
     layers = arena.take<Layer>(shape.layers);
     skip = arena.take<Matrix>(groups);
@@ -185,7 +186,7 @@ template <class P> struct Model {
     int32_t *offset = arena.take<int32_t>(Q::LIMIT ? outputs : 0);
     if (fill && weights) {
       auto value = [&](int o, int i) { return o < real_outputs && i < real_inputs ? at(o, i) : 0.0f; };
-      for (int o = 0; Q::LIMIT && o < outputs; o++) scale[o] = unit<Q>(inputs, [&](int i) { return value(o, i); });
+      for (int o = 0; Q::LIMIT && o < outputs; o++) scale[o] = unit<Q>(real_inputs, [&](int i) { return value(o, i); });
       place<Q>(weights, offset, inputs, outputs, scale, value);
     }
     return {weights, scale, offset, inputs, outputs};

@@ -36,13 +36,16 @@ template <class P> struct State {
   static size_t bytes(const Model<P> &m, int rows) {
     Arena arena{nullptr};
     State state;
+    arena.take<State>(1);
     state.build(arena, m, rows);
     return arena.used;
   }
-  State() = default;
-  State(const Model<P> &m, void *block, int rows) {
+  // Finds everything in its place again; a copy of a state may lie elsewhere.
+  static State *prepare(const Model<P> &m, void *block, int rows) {
     Arena arena{(char *)block};
-    build(arena, m, rows);
+    State *state = arena.take<State>(1);
+    state->build(arena, m, rows);
+    return state;
   }
 
  private:
@@ -89,7 +92,7 @@ template <class P> struct State {
 // One utterance of a state begins anew: silence before it. Operands and sums of one sample lie row after row, so that
 // every piece of a state is an array (times, rows, values of a row).
 template <class P> void clear_row(const Model<P> &m, void *state, int rows, int row) {
-  const State<P> s(m, state, rows);
+  const State<P> &s = *State<P>::prepare(m, state, rows);
   auto clear = [&](void *piece, int times, size_t bytes) {
     for (int t = 0; t < times; t++) memset((char *)piece + ((size_t)t * rows + row) * bytes, 0, bytes);
   };
@@ -108,12 +111,12 @@ template <class P> struct Run {
   const Job &job;
   const int rows;
   const Shape &shape;
-  State<P> s;
+  const State<P> &s;
   Link *const link;     // with a second thread
   const int64_t start;  // index of the first sample
 
   Run(const Model<P> &model, const Job &run, Link *between)
-      : m(model), job(run), rows(run.rows), shape(model.shape), s(model, run.state, run.rows), link(between),
+      : m(model), job(run), rows(run.rows), shape(model.shape), s(*(const State<P> *)run.state), link(between),
         start(*s.time) {}
 
   // --- conditioning: V c at frame rate, interpolated to samples -----------------------------------------------------

@@ -1,0 +1,162 @@
+"""What generation takes, in multiply-adds and bytes of weights, and what the machine can do of each.
+
+The first is counted from the configuration, the second measured (`native/probe.h`). `vocoder bench` compares them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vocoder.engines.library import aligned, chosen_instruction_set, load_library
+from vocoder.model.wavenet import WaveNet
+
+BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
+BLOCK_ROWS = 16  # of native/step.h
+BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
+
+
+@dataclass(frozen=True)
+class Work:
+    """What generation takes by its own arithmetic.
+
+    Attributes:
+        multiply_adds: For each sample of one stream.
+        weight_bytes: Read from a cache for each sample of all streams.
+    """
+
+    multiply_adds: float
+    weight_bytes: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one thread of this machine can do.
+
+    Attributes:
+        bytes_per_second: Read from the second-level cache.
+        multiply_adds_per_second: Of operands in registers.
+    """
+
+    bytes_per_second: float
+    multiply_adds_per_second: float
+
+
+# --- what it takes ----------------------------------------------------------------------------------------------------
+
+
+def count_weights(network: WaveNet) -> tuple[int, int, int, int]:
+    """Weights of the matrix products, from the config alone.
+
+    With R, 2H, S, C channels, L layers, K taps and O parameters of a law:
+
+    Returns:
+        Those between a sample and the next, L·R·2H + (L-1)·H·R + L·H·S + S² + S·O: nobody reads the last layer's x.
+        Those of one past tap of one layer, R·2H.
+        Those of the conditioning, L·2H·C.
+        Those of the input: R for each number read; 0 for mu-law levels, which are looked up.
+    """
+    config, layers = network.config, len(network.config.dilations)
+    residual, gates, skip = config.residual_channels, config.gate_channels, config.skip_channels
+    half, parameters = gates // 2, network.distribution.num_parameters
+    tap = residual * gates
+    critical = layers * tap + (layers - 1) * half * residual + layers * half * skip + skip * skip + skip * parameters
+    inputs = 0 if not network.distribution.is_continuous else 4 if config.linear_prediction_order else 1
+    return critical, tap, layers * gates * config.conditioning_channels, inputs * residual
+
+
+def count_multiply_adds(network: WaveNet) -> float:
+    """Multiply-adds for one sample: each weight once, with V once per frame, its interpolation, linear prediction."""
+    config = network.config
+    critical, tap, conditioning, inputs = count_weights(network)
+    past = (config.kernel_size - 1) * tap * len(network.layers)
+    interpolation = config.upsampling_taps * config.gate_channels * len(network.layers)
+    return critical + past + inputs + conditioning / network.hop_length + interpolation + config.linear_prediction_order
+
+
+def block_length(dilation: int, rows: int) -> int:
+    """Samples for which the native engine multiplies a past tap at once: `State::build` in native/step.h."""
+    block = 1
+    while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation:
+        block *= 2
+    return block
+
+
+def native_weight_bytes(network: WaveNet, precision: str, rows: Sequence[int]) -> float:
+    """Bytes of weights that the native engine reads for one sample of every stream.
+
+    For each group of rows that a thread runs side by side: the weights between a sample and the next once; those of
+    each past tap once per block; in fp32 those of the input once and V for each row once per frame. Padding is not
+    counted, and what a product of several rows reads again counts once, since it comes from the first-level cache.
+
+    Args:
+        network: Whose weights.
+        precision: Of them.
+        rows: Of each group.
+    """
+    config = network.config
+    critical, tap, conditioning, inputs = count_weights(network)
+    total = 0.0
+    for count in rows:
+        past = sum((config.kernel_size - 1) * tap / block_length(d, count) for d in config.dilations)
+        total += BYTES[precision] * (critical + past) + 4 * (inputs + count * conditioning / network.hop_length)
+    return total
+
+
+def reference_weight_bytes(network: WaveNet, groups: int) -> float:
+    """The same for the reference engine: all of them in fp32, V too, for each group of rows."""
+    critical, tap, conditioning, inputs = count_weights(network)
+    taps = (network.config.kernel_size - 1) * tap * len(network.layers)
+    return 4.0 * groups * (critical + taps + conditioning + inputs)
+
+
+# --- what the machine can do ------------------------------------------------------------------------------------------
+
+
+def cpu_name() -> str:
+    """What the processor calls itself, as far as the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def second_level_bytes() -> int:
+    """Size of the second-level cache; where the system does not tell, one that is no larger anywhere."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index2/size", encoding="ascii") as file:
+            return 1024 * int(file.read().strip().removesuffix("K"))
+    except (OSError, ValueError):
+        return 256 * 1024
+
+
+def measure_limits(precision: str) -> Limits | None:
+    """One measurement, with the instruction set in use; None without the library of the native engine."""
+    library = load_library()
+    if library is None:
+        return None
+    names = chosen_instruction_set().encode(), precision.encode()
+    multiply, read, times = library.vocoder_probe_multiply, library.vocoder_probe_read, 200_000
+    multiply.restype, multiply.argtypes = ctypes.c_int64, [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int32]
+    read.restype, read.argtypes = None, [*multiply.argtypes[:2], ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32]
+    block = aligned(second_level_bytes() // 2)
+    passes = 2**26 // len(block)
+    return Limits(
+        passes * len(block) / _fastest(lambda: read(*names, block.ctypes.data, len(block), passes)),
+        multiply(*names, times) / _fastest(lambda: multiply(*names, times)),
+    )
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some bursts."""
+    seconds = []
+    for _ in range(BURSTS):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)

@@ -1,0 +1,269 @@
+"""Folding: one long utterance cut into pieces that run side by side, then joined where it is heard least.
+
+Each piece starts from silence, early enough to have forgotten it by the time it is heard. Two pieces agree on the mel
+and on the noise, but not on where exactly a pitch period begins; so each is moved by up to half a period to fit the one
+before it, counted from where the mel wants it, never from where its neighbour went: shifts do not add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vocoder.config import MelConfig
+from vocoder.engines import Engine
+from vocoder.engines.base import Progress
+from vocoder.inference.batching import Draw, Utterance, repeat_last_frame, run_side_by_side
+from vocoder.model.spectrum import LogPowerSpectrum
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+PIECE_SECONDS = 1.0  # of a piece's own, at least: long beside its warm-up, short enough to occupy many rows
+LEAST_SHARE = 4  # and so many times what it generates to throw away, should the network remember for long
+REACH_SECONDS = 0.1  # how far a cut goes to find a quiet place: half a syllable; all wait for the longest piece
+FADE_SECONDS = 0.02  # a period of the lowest voice, and less than a sound of speech
+SHIFT_SECONDS = 0.005  # either way, where the network knows no pitch: half a period of 100 Hz
+PITCH_FRAMES = 5  # around a cut, whose median is its period: a single frame may be an octave off
+
+Samples = npt.NDArray[np.float64]
+
+
+def count_pieces(network: WaveNet, frames: int) -> int:
+    """How many pieces an utterance makes: a function of its length alone, so that the machine changes no bit."""
+    surplus = warm_up(network) + int(FADE_SECONDS * network.sample_rate) + 2 * network.hop_length
+    least = max(PIECE_SECONDS * network.sample_rate, LEAST_SHARE * surplus)
+    return max(1, int(frames * network.hop_length / least))
+
+
+def warm_up(network: WaveNet) -> int:
+    """Samples that a piece generates before it is heard: all that a sample depends on directly is its own by then.
+
+    The receptive field of the layers, before it the longest echo, and before that what the linear predictor reads.
+    """
+    longest = network.pitch_lag.longest if network.pitch_lag is not None else 0
+    return network.receptive_field + longest + network.config.linear_prediction_order
+
+
+def measure_power(mel: Tensor, config: MelConfig) -> Tensor:
+    """Power of each frame, in no particular unit: (batch, n_mels, frames) → (batch, frames), on the CPU.
+
+    The sum over the spectrum, not a mean of the bands' logarithms: what is loud in a few bands is loud.
+    """
+    return LogPowerSpectrum(config)(mel.cpu()).exp().sum(dim=-1)
+
+
+def choose_cuts(power: Sequence[float], count: int, reach: int) -> list[int]:
+    """Frames at whose middle to cut an utterance into `count` pieces: near equal parts, but where it is quiet.
+
+    Args:
+        power: Of each frame.
+        count: Number of pieces, one more than of cuts.
+        reach: How many frames a cut may lie off equal parts; less than half a part.
+
+    Returns:
+        count - 1 frames, ascending; of equally quiet ones the nearest to equal parts.
+    """
+    frames, cuts = len(power), []
+    for index in range(1, count):
+        nominal = round(index * frames / count)
+        near = range(nominal - reach, nominal + reach + 1)
+        cuts.append(min((power[frame], abs(frame - nominal), frame) for frame in near)[-1])
+    return cuts
+
+
+class Piece(NamedTuple):
+    """A part of an utterance.
+
+    Attributes:
+        first: Frame from which it is generated.
+        stop: Frame before which it ends; it may lie beyond the utterance's end.
+        cut: Sample about which it is faded in, of the utterance; 0 for the first piece, which is not.
+        limit: By how many samples it may be moved either way.
+    """
+
+    first: int
+    stop: int
+    cut: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How one utterance is cut and joined.
+
+    Attributes:
+        conditioning: Of this one alone.
+        pieces: In order of time.
+        hop_length: Samples per frame.
+        fade: Samples of a cross-fade.
+    """
+
+    conditioning: Conditioning
+    pieces: list[Piece]
+    hop_length: int
+    fade: int
+
+    @classmethod
+    def plan(cls, network: WaveNet, conditioning: Conditioning, power: Tensor) -> Fold:
+        """Cut an utterance of some power (frames,)."""
+        hop, rate, frames = network.hop_length, network.sample_rate, conditioning.frames
+        count, reach = count_pieces(network, frames), int(REACH_SECONDS * rate / hop)
+        middles = choose_cuts(power.tolist(), count, reach)
+        fade = 2 * (int(FADE_SECONDS * rate) // 2)
+        limits = [0, *(shift_limit(network, conditioning, frame) for frame in middles)]
+        cuts = [0, *(frame * hop + hop // 2 for frame in middles)]
+        # A piece is heard from half a fade before its cut to half a fade after the next; the last, to the end.
+        ends = [*(cut + fade // 2 for cut in cuts[1:]), frames * hop]
+        pieces = [
+            Piece(
+                first=max(0, (cut - fade // 2 - limit - warm_up(network)) // hop),
+                stop=-(-(end + limit) // hop),
+                cut=cut,
+                limit=limit,
+            )
+            for cut, end, limit in zip(cuts, ends, limits, strict=True)
+        ]
+        return cls(conditioning, pieces, hop, fade)
+
+    def utterances(self, number: int) -> list[Utterance]:
+        """The pieces for an engine; their noise is that of the utterance of this number at the same samples."""
+        return [
+            Utterance(self._frames(piece.first, piece.stop), number, piece.first * self.hop_length)
+            for piece in self.pieces
+        ]
+
+    def _frames(self, first: int, stop: int) -> Conditioning:
+        inside = self.conditioning.slice_frames(first, min(stop, self.conditioning.frames))
+        return inside if inside.frames == stop - first else repeat_last_frame(inside, stop - first - inside.frames)
+
+    def join(self, waveforms: Sequence[Tensor]) -> Tensor:
+        """Join the pieces' waveforms, each (its frames · hop_length,), to one (frames · hop_length,), on the CPU."""
+        return torch.from_numpy(self.assemble([waveform.double().cpu().numpy() for waveform in waveforms])[0]).float()
+
+    def assemble(self, waveforms: Sequence[Samples]) -> tuple[Samples, list[int]]:
+        """Join; gives the whole (frames · hop_length,) in [-1, 1] and by how many samples each piece was moved."""
+        whole, shifts = np.zeros(self.conditioning.frames * self.hop_length), [0]
+        for index, (piece, waveform) in enumerate(zip(self.pieces, waveforms, strict=True)):
+            begin = piece.cut - self.fade // 2 - piece.first * self.hop_length  # of the fade, in this waveform
+            if index == 0:
+                put(whole, 0, waveform)
+                continue
+            here = slice(piece.cut - self.fade // 2, piece.cut + self.fade // 2)
+            near = waveform[begin - piece.limit : begin + self.fade + piece.limit]
+            shift, likeness = align(whole[here], near)
+            moved = waveform[begin - shift :]
+            faded = cross_fade(whole[here], moved[: self.fade], likeness)
+            put(whole, here.start, np.concatenate([faded, moved[self.fade :]]))
+            shifts.append(shift)
+        return whole.clip(-1, 1), shifts
+
+
+def put(whole: Samples, start: int, part: Samples) -> None:
+    """Write a part from a sample on, as far as there is room."""
+    part = part[: len(whole) - start]
+    whole[start : start + len(part)] = part
+
+
+def shift_limit(network: WaveNet, conditioning: Conditioning, frame: int) -> int:
+    """Half the pitch period around a frame, in samples: within so much either way, any phase is met once.
+
+    Where nothing is voiced the period means nothing, but stays within that of a voice, which no one hears in a noise.
+    """
+    if network.pitch_lag is None:
+        return int(SHIFT_SECONDS * network.sample_rate)
+    first = max(0, frame - PITCH_FRAMES // 2)
+    distance = conditioning.distance[0, first : first + PITCH_FRAMES].median()
+    return (int(distance) + network.pitch_lag.lead) // 2
+
+
+def align(tail: Samples, near: Samples) -> tuple[int, float]:
+    """Where the next piece fits the one before it best.
+
+    Args:
+        tail: What has been placed (fade,).
+        near: The next piece at the same place (limit + fade + limit,).
+
+    Returns:
+        By how many samples to move it to later, from -limit to limit, the least of equally good ones; and the
+        normalised cross-correlation there, from 0 (also in silence, and where nothing fits) to 1.
+    """
+    limit = (len(near) - len(tail)) // 2
+    candidates = np.lib.stride_tricks.sliding_window_view(near, len(tail))[::-1]  # shifts -limit … limit
+    size = np.sqrt((candidates**2).sum(axis=1) * (tail**2).sum())
+    likeness = (candidates * tail).sum(axis=1) / np.where(size > 0, size, 1)
+    shifts = np.arange(-limit, limit + 1)
+    best = np.lexsort((np.abs(shifts), -likeness))[0]
+    return int(shifts[best]), float(np.clip(likeness[best], 0, 1))
+
+
+def cross_fade(tail: Samples, head: Samples, likeness: float) -> Samples:
+    """From one signal to another (fade,), of constant power: gains a, b with a² + b² + 2 a b likeness = 1.
+
+    Likeness 0 gives an equal-power fade, 1 one whose gains sum to one: Fink, Holters & Zölzer 2016, "Signal-matched
+    power-complementary cross-fading and dry-wet mixing" (DAFx-16).
+    """
+    angle = (np.arange(len(tail)) + 0.5) * (math.pi / 2 / len(tail))
+    a, b = np.cos(angle), np.sin(angle)
+    return (a * tail + b * head) / np.sqrt(1 + 2 * a * b * likeness)
+
+
+def infer_folded(
+    engine: Engine,
+    conditioning: Conditioning,
+    power: Tensor,
+    numbers: Sequence[int],
+    draw: Draw,
+    temperature: float,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Generate utterances of equal length, the pieces of all of them side by side.
+
+    Args:
+        engine: Generates.
+        conditioning: Of the batch.
+        power: (batch, frames), of each frame.
+        numbers: Each utterance's, which make its noise.
+        draw: See `run_side_by_side`.
+        temperature: See `Engine.generate`.
+        progress: Called with numbers of samples that add up to those of the result.
+
+    Returns:
+        (batch, frames · hop_length), float32 in [-1, 1], on the network's device.
+    """
+    device = conditioning.scale.device
+    rows = [conditioning.select(torch.tensor([row], device=device)) for row in range(len(numbers))]
+    folds = [Fold.plan(engine.network, row, level) for row, level in zip(rows, power, strict=True)]
+    parts = [fold.utterances(number) for fold, number in zip(folds, numbers, strict=True)]
+    everything = [piece for part in parts for piece in part]
+    if progress is not None:
+        made = conditioning.frames * len(numbers)
+        progress = scale_progress(progress, made, sum(piece.frames for piece in everything))
+    order = sorted(range(len(everything)), key=lambda i: everything[i].frames, reverse=True)
+    waveforms = dict(run_side_by_side(engine, everything, order, draw, temperature, progress))
+    count = len(everything) // len(numbers)  # the same for all, for it follows from the length
+    starts = range(0, len(everything), count)
+    whole = [
+        fold.join([waveforms[i] for i in range(start, start + count)])
+        for fold, start in zip(folds, starts, strict=True)
+    ]
+    return torch.stack(whole).to(device)
+
+
+def scale_progress(progress: Progress, wanted: int, work: int) -> Callable[[int], None]:
+    """Report of `work` only `wanted`, evenly, in whole samples."""
+    done = reported = 0
+
+    def report(samples: int) -> None:
+        nonlocal done, reported
+        done += samples
+        news = done * wanted // work - reported
+        reported += news
+        progress(news)
+
+    return report
