@@ -308,7 +308,7 @@ def test_a_fold_that_is_neither_yes_nor_no_is_refused(fold: Any) -> None:
 
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
-UTTERANCES, SECONDS = 3, 10.0  # of single test utterances one after the other: none is so long
+UTTERANCES, SECONDS = 6, 10.0  # of single test utterances one after the other: none is so long
 
 
 @pytest.fixture(scope="module")

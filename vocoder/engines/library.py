@@ -23,6 +23,7 @@ REMEDY = (
     "`pip install --force-reinstall --no-deps vocoder`."
 )
 MAX_LAYERS = 256
+MAX_TAPS = 64
 
 POINTERS = ("context", "coefficients", "scale", "distance", "speaker", "noise", "given", "waveform", "parameters")
 ROW = np.dtype([*((name, np.uintp) for name in POINTERS), ("phase", np.int32)], align=True)

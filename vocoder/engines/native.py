@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
     MAX_LAYERS,
+    MAX_TAPS,
     REMEDY,
     ROW,
     Job,
@@ -121,6 +122,8 @@ class NativeEngine(Engine):
             return f"The native engine was not built: there was no C++ compiler at installation. {REMEDY}"
         if len(network.layers) > MAX_LAYERS:
             return f"The native engine runs up to {MAX_LAYERS} layers, but the network has {len(network.layers)}."
+        if network.config.upsampling_taps > MAX_TAPS:
+            return f"The native engine takes up to {MAX_TAPS} upsampling taps, not {network.config.upsampling_taps}."
         device = next(network.parameters()).device.type
         return None if device == "cpu" else f"The native engine runs on the CPU, but the network is on {device}."
 

@@ -5,6 +5,7 @@
 
 #define VOCODER_ABI 1
 #define VOCODER_MAX_LAYERS 256
+#define VOCODER_MAX_TAPS 64  // of the upsampling
 
 #ifdef __cplusplus
 extern "C" {

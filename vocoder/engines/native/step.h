@@ -12,6 +12,7 @@
 namespace ISA {
 
 constexpr int BLOCK_ROWS = 16;
+constexpr int MAX_TAPS = VOCODER_MAX_TAPS;
 
 template <class P> struct State {
   struct Layer {
@@ -150,19 +151,26 @@ template <class P> struct Run {
     product<Fp32>(y, 0, matrix, {(char *)x, nullptr, 0, 0}, 1);
   }
 
-  // bias + U g + V h of one layer
+  // bias + U g + V h of one layer, (rows, 2 H)
   void condition_layer(int l, float *to) {
-    for (int r = 0; r < rows; r++, to += 2 * m.H) {
-      const float *weight = m.kernel + s.cursor[r].phase * shape.taps;
-      const float *from = s.projected + (size_t)r * shape.taps * m.width + l * 2 * m.H;
-      const float *bias = (shape.speaker ? s.bias + (size_t)r * m.width : m.bias) + l * 2 * m.H;
-      int slot = s.cursor[r].frame % shape.taps;
-      for (int c = 0; c < 2 * m.H; c += W) store(to + c, load(bias + c));
-      for (int j = 0; j < shape.taps; j++, slot = slot + 1 == shape.taps ? 0 : slot + 1) {
-        const Floats w = splat(weight[j]);
-        const float *p = from + (size_t)slot * m.width;
-        for (int c = 0; c < 2 * m.H; c += W) store(to + c, fma(w, load(p + c), load(to + c)));
+    for (int r = 0; r < rows; r++, to += 2 * m.H) switch (shape.taps) {
+        case 1: interpolate<1>(r, l, to); break;
+        case 3: interpolate<3>(r, l, to); break;
+        default: interpolate<0>(r, l, to);
       }
+  }
+
+  template <int TAPS> void interpolate(int r, int l, float *to) {  // 0: any number
+    const int taps = TAPS ? TAPS : shape.taps, channels = 2 * m.H;
+    const float *const weight = m.kernel + s.cursor[r].phase * taps;
+    const float *const bias = (shape.speaker ? s.bias + (size_t)r * m.width : m.bias) + l * channels;
+    const float *frame[TAPS ? TAPS : MAX_TAPS];
+    for (int j = 0; j < taps; j++)
+      frame[j] = s.projected + ((size_t)r * taps + (s.cursor[r].frame + j) % taps) * m.width + l * channels;
+    for (int c = 0; c < channels; c += W) {
+      Floats sum = load(bias + c);
+      for (int j = 0; j < taps; j++) sum = fma(splat(weight[j]), load(frame[j] + c), sum);
+      store(to + c, sum);
     }
   }
 
@@ -175,14 +183,32 @@ template <class P> struct Run {
   void past_layer(int l, int64_t t) {
     const typename State<P>::Layer &layer = s.layers[l];
     if (t % layer.block != layer.stagger) return;
-    const int64_t first = (t / layer.block + 1) * layer.block;
+    const int64_t first = next_block(layer, t);
     const int count = layer.block * rows, taps = shape.kernel_size;
     float *to = layer.past + (first / layer.block % 2) * count * 2 * m.H;
     memset(to, 0, 4 * (size_t)count * 2 * m.H);
-    for (int tap = 0; tap < taps - 1; tap++) {
-      const int64_t from = first - (int64_t)(taps - 1 - tap) * m.layers[l].dilation + layer.capacity * (int64_t)taps;
-      product<P>(to, 2 * m.H, m.layers[l].past[tap], layer.ring.at(from % layer.capacity * rows), count);
-    }
+    for (int tap = 0; tap < taps - 1; tap++)
+      product<P>(to, 2 * m.H, m.layers[l].past[tap], layer.ring.at(past_slot(l, t, tap) * rows), count);
+  }
+
+  static int64_t next_block(const typename State<P>::Layer &layer, int64_t t) {
+    return (t / layer.block + 1) * layer.block;
+  }
+
+  // Where in the ring a tap of the next block begins to read.
+  int64_t past_slot(int l, int64_t t, int tap) const {
+    const typename State<P>::Layer &layer = s.layers[l];
+    const int64_t back = (int64_t)(shape.kernel_size - 1 - tap) * m.layers[l].dilation;
+    return (next_block(layer, t) - back + layer.capacity) % layer.capacity;
+  }
+
+  // Rings of many utterances lie far away: what `past_layer` will read may come nearer meanwhile.
+  void fetch_past(int l, int64_t t) {
+    const typename State<P>::Layer &layer = s.layers[l];
+    if (t % layer.block != layer.stagger) return;
+    const int64_t from = past_slot(l, t, 0);
+    const char *data = layer.ring.at(from * rows).data;
+    for (ptrdiff_t b = 0; b < layer.ring.stride * layer.block * rows; b += 64) __builtin_prefetch(data + b);
   }
 
   // --- the critical path --------------------------------------------------------------------------------------------
@@ -220,6 +246,7 @@ template <class P> struct Run {
     const typename State<P>::Layer &layer = s.layers[l];
     const auto &weights = m.layers[l];
     const Operand here = layer.ring.at(t % layer.capacity * rows);
+    if (rows > 1 && !link) fetch_past(l, t);
     for (int r = 0; r < rows; r++) P::put(here.at(r), m.R, s.x + r * m.R);
     float *a = layer.past + ((t / layer.block % 2) * layer.block + t % layer.block) * rows * 2 * m.H;
     product<P>(a, 2 * m.H, weights.current, here, rows);
@@ -228,13 +255,14 @@ template <class P> struct Run {
     if (!link) condition_layer(l, s.condition);
     const int column = l % m.group_layers * m.H * (P::PLANES ? 1 : P::ACTIVATION_BYTES);
     const Operand z = s.z.at(l / m.group_layers * rows, column);
-    for (int r = 0; r < rows; r++, a += 2 * m.H, condition += 2 * m.H)
-      for (int c = 0; c < m.H; c += W)
-        P::put_gate(z.at(r), c, gate(load(a + c) + load(condition + c), load(a + m.H + c) + load(condition + m.H + c)));
+    const int half = m.H;
+    for (int r = 0; r < rows; r++, a += 2 * half, condition += 2 * half)
+      for (int c = 0; c < half; c += W)
+        P::put_gate(z.at(r), c, gate(load(a + c) + load(condition + c), load(a + half + c) + load(condition + half + c)));
     if (l + 1 == shape.layers) return;
-    for (int r = 0; r < rows; r++)
-      for (int c = 0; c < m.R; c += W)
-        store(s.x + r * m.R + c, fma(load(s.x + r * m.R + c), splat(shape.residual_scale), load(weights.residual_bias + c)));
+    const Floats scale = splat(shape.residual_scale);
+    for (int i = 0; i < rows * m.R; i += m.R)
+      for (int c = 0; c < m.R; c += W) store(s.x + i + c, fma(load(s.x + i + c), scale, load(weights.residual_bias + c)));
     product<P>(s.x, m.R, weights.residual, z, rows);
   }
 

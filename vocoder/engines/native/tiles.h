@@ -24,26 +24,23 @@ struct Tiles {
   _tile_loadd(4, x, stride); dot(0, 4, 6); dot(1, 4, 7);                              \
   if (TWO) { _tile_loadd(5, x + 16 * stride, stride); dot(2, 5, 6); dot(3, 5, 7); }
 #define CLEAR() _tile_zero(0); _tile_zero(1); if (TWO) { _tile_zero(2); _tile_zero(3); }
-#define STORE(to)                                                                    \
-  _tile_stored(0, to, 128); _tile_stored(1, (char *)to + 64, 128);                     \
-  if (TWO) { _tile_stored(2, (char *)to + 2048, 128); _tile_stored(3, (char *)to + 2048 + 64, 128); }
+#define ACCUMULATORS(call, to, to_stride)                                             \
+  call(0, to, to_stride); call(1, (char *)to + 64, to_stride);                         \
+  if (TWO) { call(2, (char *)to + 16 * to_stride, to_stride); call(3, (char *)to + 16 * to_stride + 64, to_stride); }
 
-// 16 or 32 rows times 32 outputs; `to` is (rows, 32).
+// 16 or 32 rows times 32 outputs are added to `to`, whose rows are `to_stride` bytes apart.
 template <bool TWO>
-INLINE void tile_bf16(float *to, const char *weights, int row_bytes, int steps, const char *x, ptrdiff_t stride) {
-  _tile_loadd(0, to, 128);
-  _tile_loadd(1, (char *)to + 64, 128);
-  if (TWO) {
-    _tile_loadd(2, (char *)to + 2048, 128);
-    _tile_loadd(3, (char *)to + 2048 + 64, 128);
-  }
+INLINE void tile_bf16(float *to, ptrdiff_t to_stride, const char *weights, int row_bytes, int steps, const char *x,
+                      ptrdiff_t stride) {
+  ACCUMULATORS(_tile_loadd, to, to_stride)
   for (int k = 0; k < steps; k++, weights += 16 * row_bytes, x += 64) {
     LOAD_WEIGHTS();
     MULTIPLY(_tile_dpbf16ps, x)
   }
-  STORE(to)
+  ACCUMULATORS(_tile_stored, to, to_stride)
 }
 
+// The same as integers, into `to` (rows, 32).
 template <bool TWO>
 INLINE void tile_bytes(int32_t *to, const char *weights, int row_bytes, int steps, const char *x, ptrdiff_t stride) {
   CLEAR()
@@ -51,13 +48,13 @@ INLINE void tile_bytes(int32_t *to, const char *weights, int row_bytes, int step
     LOAD_WEIGHTS();
     MULTIPLY(_tile_dpbusd, x)
   }
-  STORE(to)
+  ACCUMULATORS(_tile_stored, to, 128)
 }
 
 #undef LOAD_WEIGHTS
 #undef MULTIPLY
 #undef CLEAR
-#undef STORE
+#undef ACCUMULATORS
 
 // Calls `run(output, weights, row_bytes)` for each 32 outputs; the packed matrices' outputs are multiples of 32.
 template <class P, class F> INLINE void each_32_outputs(const Matrix &m, F run) {
@@ -70,18 +67,22 @@ template <class P, class F> INLINE void each_32_outputs(const Matrix &m, F run) 
   }
 }
 
+// Tiles read and write sixteen rows: where there are fewer, in a copy.
+INLINE void product_of_bf16(float *y, int y_stride, const char *weights, int row_bytes, int steps, Operand x, int rows) {
+  if (rows == 32) return tile_bf16<true>(y, 4 * y_stride, weights, row_bytes, steps, x.data, x.stride);
+  if (rows == 16) return tile_bf16<false>(y, 4 * y_stride, weights, row_bytes, steps, x.data, x.stride);
+  float copy[32 * 32] __attribute__((aligned(64)));
+  for (int r = 0; r < rows; r++) memcpy(copy + 32 * r, y + r * y_stride, 128);
+  if (rows > 16) tile_bf16<true>(copy, 128, weights, row_bytes, steps, x.data, x.stride);
+  else tile_bf16<false>(copy, 128, weights, row_bytes, steps, x.data, x.stride);
+  for (int r = 0; r < rows; r++) memcpy(y + r * y_stride, copy + 32 * r, 128);
+}
+
 template <> inline void product<Bf16>(float *y, int y_stride, const Matrix &m, Operand x, int rows) {
-  float sum[32 * 32] __attribute__((aligned(64)));
   each_32_outputs<Bf16>(m, [&](int output, const char *weights, int row_bytes) {
-    for (int first = 0; first < rows; first += 32) {
-      const int count = rows - first < 32 ? rows - first : 32;
-      float *to = y + first * y_stride + output;
-      for (int r = 0; r < count; r++) memcpy(sum + 32 * r, to + r * y_stride, 128);
-      const char *from = x.data + first * x.stride;
-      if (count > 16) tile_bf16<true>(sum, weights, row_bytes, m.inputs / 32, from, x.stride);
-      else tile_bf16<false>(sum, weights, row_bytes, m.inputs / 32, from, x.stride);
-      for (int r = 0; r < count; r++) memcpy(to + r * y_stride, sum + 32 * r, 128);
-    }
+    for (int first = 0; first < rows; first += 32)
+      product_of_bf16(y + first * y_stride + output, y_stride, weights, row_bytes, m.inputs / 32, x.at(first),
+                      rows - first < 32 ? rows - first : 32);
   });
 }
 
