@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig
+from vocoder.engines import library
 from vocoder.model.wavenet import WaveNet
 
 DISTRIBUTIONS = ("mixture_of_logistics", "gaussian", "mu_law_categorical")
@@ -18,6 +20,15 @@ DISTRIBUTIONS = ("mixture_of_logistics", "gaussian", "mu_law_categorical")
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if the native engine had not been built."""
+    monkeypatch.setattr(library, "find_library", lambda: None)
+    library._open_library.cache_clear()
+    yield
+    library._open_library.cache_clear()
 
 
 def tiny_mel_config(**changes: Any) -> MelConfig:

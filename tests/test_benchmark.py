@@ -61,12 +61,6 @@ def bench(model: str, capsys: pytest.CaptureFixture[str]) -> Bench:
     return run
 
 
-@pytest.fixture
-def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("library", "limits", "native"):
-        monkeypatch.setattr(f"vocoder.engines.{module}.load_library", lambda: None)
-
-
 def test_json_is_a_list_of_rows_and_nothing_else(bench: Bench, model: str) -> None:
     (row,) = bench("--engine", "torch", "--threads", "1")
     assert set(row) == FIELDS

@@ -84,6 +84,30 @@ def test_each_row_of_a_batch_equals_the_utterance_of_its_index_alone(model: Voco
         assert torch.equal(together[row], model.infer(mels[row], seed=2, utterance=10 + row))
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
+    model: Vocoder, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(model._engine(engine, "auto", None)), "batch_size", 3)  # fewer seats than utterances
+    mels = [speech_like_mel(model.mel, frames)[0] for frames in (4, 1, 23, 7, 2, 17, 3)]
+    made: list[int] = []
+    waveforms = model.infer_many(mels, seed=5, utterance=2, engine=engine, progress=made.append)
+    for index, (mel, waveform) in enumerate(zip(mels, waveforms, strict=True)):
+        assert torch.equal(waveform, model.infer(mel, seed=5, utterance=2 + index, engine=engine))
+    assert sum(made) == sum(len(waveform) for waveform in waveforms)
+
+
+def test_no_utterances_give_no_waveforms(model: Vocoder) -> None:
+    assert model.infer_many([]) == []
+
+
+def test_of_many_utterances_the_one_that_cannot_be_inferred_is_named(model: Vocoder, mel: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"^Utterance 1: "):
+        model.infer_many([mel, mel[:3]])
+    with pytest.raises(ValueError, match=r"^Utterance 2: it must be one utterance, but is a batch of 2"):
+        model.infer_many([mel, mel, torch.stack([mel, mel])])
+
+
 def test_the_piece_length_changes_no_bit(model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.infer(mel)
     monkeypatch.setattr("vocoder.inference.vocoder.PIECE_FRAMES", 1)

@@ -16,11 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import vocoder.engines.native
 from conftest import DISTRIBUTIONS, tiny_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
-from vocoder.engines import NativeEngine, ReferenceEngine, create_engine
-from vocoder.engines.library import instruction_sets, load_library
+from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
+from vocoder.engines.library import find_library, instruction_sets, load_library
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 SETS = instruction_sets()
@@ -203,21 +202,31 @@ def test_ctrl_c_ends_a_long_call() -> None:
     assert sum(made) < 320_000
 
 
-@pytest.fixture
-def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocoder.engines.native, "load_library", lambda: None)
-
-
-@pytest.mark.usefixtures("no_library")
+@pytest.mark.usefixtures("without_library")
 def test_without_the_library_auto_says_how_to_get_it_and_takes_the_reference() -> None:
-    with pytest.warns(UserWarning, match=r"slow reference engine.*Install a C\+\+ compiler"):
+    with pytest.warns(UserWarning, match=r"slow reference engine.*was not built.*Install a C\+\+ compiler"):
         assert isinstance(create_engine("auto", tiny_network()), ReferenceEngine)
 
 
-@pytest.mark.usefixtures("no_library")
+@pytest.mark.usefixtures("without_library")
 def test_without_the_library_native_is_an_error_with_the_remedy() -> None:
     with pytest.raises(ValueError, match=r"was not built.*Install a C\+\+ compiler"):
         create_engine("native", tiny_network())
+
+
+@pytest.mark.usefixtures("without_library")
+def test_a_damaged_library_is_as_good_as_none_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damaged = tmp_path / "libvocoder.so"
+    damaged.write_bytes(b"no library")
+    monkeypatch.setattr(library, "find_library", lambda: damaged)
+    with pytest.raises(ValueError, match=r"libvocoder\.so cannot be loaded.*Install a C\+\+ compiler"):
+        create_engine("native", tiny_network())
+
+
+def test_a_library_named_by_the_environment_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOCODER_NATIVE_LIBRARY", "nowhere.so")
+    with pytest.raises(FileNotFoundError, match=r"VOCODER_NATIVE_LIBRARY must name a file, but 'nowhere\.so' is none"):
+        find_library()
 
 
 @needs_library

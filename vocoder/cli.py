@@ -36,6 +36,7 @@ TRAINING = {
     "test": "measure a checkpoint on test speech",
 }
 MEL_SUFFIXES = (".npy", ".pt")
+KEPT = ("seed", "temperature", "engine", "precision", "threads", "fold", "speaker")  # options that `Vocoder.infer` has
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +91,9 @@ def _add_infer(commands: Any) -> None:
     infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
     infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
     infer.add_argument("--engine", default="auto", help="auto for the fastest")
+    infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
+    infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
+    infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
     infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
@@ -135,7 +139,7 @@ def _add_bench(commands: Any) -> None:
 def _infer(options: argparse.Namespace) -> None:
     outputs = _plan(options.inputs, options.output_dir, options.overwrite)
     model = Vocoder.from_pretrained(options.model)
-    keep = {name: getattr(options, name) for name in ("seed", "temperature", "engine", "speaker")}
+    keep = {name: getattr(options, name) for name in KEPT}
     for source, target in outputs.items():
         try:
             mel = _read_mel(source, model)

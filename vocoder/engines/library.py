@@ -20,7 +20,7 @@ ABI = 1
 NAMES = ("libvocoder.so", "libvocoder.dylib")
 REMEDY = (
     "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
-    "`pip install --force-reinstall --no-deps vocoder`."
+    "`pip install --force-reinstall --no-deps --no-cache-dir vocoder`."
 )
 MAX_LAYERS = 256
 MAX_TAPS = 64
@@ -70,15 +70,32 @@ def find_library() -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-@cache
 def load_library() -> ctypes.CDLL | None:
-    """The library; None where it was not built. Calls into it release the interpreter lock."""
+    """The library; None where there is none that can be used. Calls into it release the interpreter lock."""
+    opened = _open_library()
+    return None if isinstance(opened, str) else opened
+
+
+def library_obstacle() -> str | None:
+    """Why there is no library, and what would help; None if there is one."""
+    opened = _open_library()
+    return f"{opened} {REMEDY}" if isinstance(opened, str) else None
+
+
+@cache
+def _open_library() -> ctypes.CDLL | str:
+    """The library, or why there is none."""
     path = find_library()
     if path is None:
-        return None
-    library = ctypes.CDLL(os.fspath(path))
-    if library.vocoder_abi() != ABI:
-        return None  # of another version of the package; installing again mends it
+        return (
+            "The native engine was not built when vocoder was installed, for want of a C++ compiler or by its failure."
+        )
+    try:
+        library = ctypes.CDLL(os.fspath(path))
+        if library.vocoder_abi() != ABI:
+            return f"The native engine in {path} was built for another version of vocoder."
+    except (OSError, AttributeError) as error:
+        return f"The native engine in {path} cannot be loaded ({error})."
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
     library.vocoder_instruction_sets.restype = ctypes.c_char_p
     for name, result, *arguments in (
@@ -104,9 +121,11 @@ def chosen_instruction_set() -> str:
     """The best one, or the one that the environment variable VOCODER_ISA names.
 
     Raises:
-        ValueError: The machine cannot run the one that was asked for.
+        ValueError: The machine cannot run the one that was asked for, or there is no library.
     """
     available = instruction_sets()
+    if not available:
+        raise ValueError(library_obstacle())
     forced = os.environ.get("VOCODER_ISA")
     if forced and forced not in available:
         raise ValueError(

@@ -17,12 +17,12 @@ from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
     MAX_LAYERS,
     MAX_TAPS,
-    REMEDY,
     ROW,
     Job,
     Shape,
     aligned,
     chosen_instruction_set,
+    library_obstacle,
     load_library,
 )
 from vocoder.model.distributions import MuLawCategorical
@@ -118,8 +118,9 @@ class NativeEngine(Engine):
 
     @classmethod
     def obstacle(cls, network: WaveNet) -> str | None:
-        if load_library() is None:
-            return f"The native engine was not built: there was no C++ compiler at installation. {REMEDY}"
+        missing = library_obstacle()
+        if missing:
+            return missing
         if len(network.layers) > MAX_LAYERS:
             return f"The native engine runs up to {MAX_LAYERS} layers, but the network has {len(network.layers)}."
         if network.config.upsampling_taps > MAX_TAPS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -84,7 +85,7 @@ def run_side_by_side(
 ) -> Iterator[tuple[int, Tensor]]:
     """Generate all, in an order; yields each one's place in the list and its waveform (time,) as it ends."""
     waiting = iter(order)
-    seats = [Seat(utterances[place], place) for place, _ in zip(waiting, range(engine.batch_size), strict=False)]
+    seats = [Seat(utterances[place], place) for place in islice(waiting, engine.batch_size)]
     state = engine.initial_state(len(seats)) if seats else None
     busy = set(range(len(seats)))
     while busy:
