@@ -78,7 +78,7 @@ class Group:
 class NativeEngine(Engine):
     """C++ on the CPU; see `Engine`.
 
-    In one precision the samples are the same on every instruction set with a fused multiply-add (bf16 excepted, whose
+    In one precision the samples of the same conditioning are the same on every instruction set with a fused multiply-add (bf16 excepted, whose
     matrix units add in an order of their own), whatever the number of threads and the company in a batch.
 
     Args:
