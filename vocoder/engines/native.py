@@ -78,8 +78,9 @@ class Group:
 class NativeEngine(Engine):
     """C++ on the CPU; see `Engine`.
 
-    In one precision the samples of the same conditioning are the same on every instruction set with a fused multiply-add (bf16 excepted, whose
-    matrix units add in an order of their own), whatever the number of threads and the company in a batch.
+    In one precision the samples of the same conditioning are the same whatever the number of threads, the company in a
+    batch and, with a fused multiply-add, the instruction set (bf16 excepted, whose matrix units add in an order of
+    their own).
 
     Args:
         network: In eval mode, on the CPU.
