@@ -26,8 +26,9 @@ template <class P> struct State {
   Layer *layers;
   float *history;    // (rows, order): last samples, the newest first
   float *residual;   // (rows, longest): what linear prediction left of the last samples; slot t mod longest
-  size_t kept;       // bytes up to here outlive a run; the rest is room to work in
-  float *x, *a, *skip, *hidden, *parameters, *logits, *location;
+
+  // Room to work in; what is above outlives a run.
+  float *x, *skip, *hidden, *parameters, *logits, *location;
   float *condition;  // (2, layers, rows, 2 H) with a helper, else (rows, 2 H)
   float *projected;  // (rows, taps, width): V of the neighbouring frames
   float *bias;       // (rows, width) of speakers
@@ -41,6 +42,7 @@ template <class P> struct State {
     state.build(arena, m, rows);
     return arena.used;
   }
+
   // Finds everything in its place again; a copy of a state may lie elsewhere.
   static State *prepare(const Model<P> &m, void *block, int rows) {
     Arena arena{(char *)block};
@@ -66,9 +68,7 @@ template <class P> struct State {
     }
     history = arena.take<float>((size_t)rows * (shape.order > 0 ? shape.order : 1));
     residual = arena.take<float>((size_t)rows * shape.longest);
-    kept = arena.used;
     x = arena.take<float>((size_t)rows * m.R);
-    a = arena.take<float>((size_t)rows * 2 * m.H);
     skip = arena.take<float>((size_t)rows * m.S);
     hidden = arena.take<float>((size_t)rows * m.S);
     parameters = arena.take<float>((size_t)rows * m.O);
