@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@test -x $(BIN)/vocoder && echo "Installing again into $(VENV): pyproject.toml or C++ changed ..." || \
 	    echo "Setting up $(VENV): this happens once, and takes a few minutes and about 5 GB (torch with CUDA) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[train,dev]"
 	@touch $@
 	@echo "Ready. $(BIN)/vocoder --help shows the commands."
 
