@@ -126,7 +126,7 @@ def test_multiply_adds_of_named_networks_are_those_of_the_matrices(name: str) ->
 
 @pytest.mark.parametrize(
     ("dilation", "rows", "expected"),
-    [(1, 1, 1), (3, 1, 2), (4, 1, 2), (7, 1, 4), (512, 1, 16), (512, 4, 4), (512, 9, 1)],
+    [(1, 1, 1), (3, 1, 1), (4, 1, 2), (7, 1, 1), (512, 1, 16), (512, 4, 4), (512, 9, 1)],
 )
 def test_a_block_is_known_before_it_is_needed_and_has_sixteen_rows_at_most(
     dilation: int, rows: int, expected: int

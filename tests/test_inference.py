@@ -19,6 +19,7 @@ from torch import Tensor
 import vocoder
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import VocoderConfig, to_dict
+from vocoder.inference.batching import count_seats
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
 
@@ -95,6 +96,13 @@ def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
     for index, (mel, waveform) in enumerate(zip(mels, waveforms, strict=True)):
         assert torch.equal(waveform, model.infer(mel, seed=5, utterance=2 + index, engine=engine))
     assert sum(made) == sum(len(waveform) for waveform in waveforms)
+
+
+def test_a_short_utterance_does_not_keep_a_row_busy_until_the_longest_ends(model: Vocoder) -> None:
+    engine = model._engine("torch", "auto", None)
+    assert count_seats(engine, [100] + [6] * 31) <= 8  # one group of rows costs the same, half full or full
+    assert count_seats(engine, [20] * 8) == 8
+    assert count_seats(engine, []) == 0
 
 
 def test_no_utterances_give_no_waveforms(model: Vocoder) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import shutil
 import signal
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from conftest import DISTRIBUTIONS, tiny_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
 from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
 from vocoder.engines.library import find_library, instruction_sets, load_library
+from vocoder.engines.native import Pace
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 SETS = instruction_sets()
@@ -59,6 +61,7 @@ def test_a_set_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch
         NativeEngine(tiny_network())
 
 
+WIDE = {"gate_channels": 256, "residual_channels": 96}  # a skip group for each layer
 WIDER = {"residual_channels": 40, "gate_channels": 72, "skip_channels": 100, "layers_per_cycle": 6}
 
 
@@ -118,6 +121,60 @@ def test_company_threads_and_chunks_change_no_bit(instruction_set: str, precisio
         alone = conditioning.select(torch.tensor([row]))
         assert torch.equal(in_pieces(engine, alone, noise[row:], [1, 3])[0], whole[row])
     assert torch.equal(in_pieces(engines[1], conditioning, noise, [2]), whole)
+
+
+@needs_library
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("changes", [{}, {"kernel_size": 3, "layers_per_cycle": 7, "residual_channels": 40}, WIDE])
+def test_two_threads_on_one_stream_give_the_bits_of_one(
+    precision: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(**changes)
+    network = tiny_network(config)
+    engine = NativeEngine(network, precision, 2)
+    conditioning, noise, waveforms = condition(network, config, 1, 20), noise_for(network, 1, 20), []
+    for helper in (False, True):
+        monkeypatch.setattr(Pace, "choose", lambda self, helper=helper: helper)
+        waveforms.append(in_pieces(engine, conditioning, noise, [1, 2, 9]))
+    assert torch.equal(*waveforms)
+
+
+def test_the_pace_keeps_to_the_faster_way_and_tries_the_other_now_and_then() -> None:
+    for faster in (True, False):
+        pace, chosen = Pace(), []
+        for _ in range(160):
+            chosen.append(pace.choose())
+            pace.note(chosen[-1], 2.0 if chosen[-1] is faster else 1.0)
+        assert 8 <= chosen.count(not faster) <= 14
+
+
+@needs_library
+def test_copies_of_engines_and_states_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, config = tiny_network(), tiny_config()
+    engine = NativeEngine(network, "int16", 1)
+    conditioning, noise = condition(network, config, 3), noise_for(network, 3)
+    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
+    expected, _ = engine.generate(conditioning, noise, state)
+    twin, other = copy.copy(engine), pickle.loads(pickle.dumps(copy.deepcopy(state)))
+    del engine
+    assert twin.precision == "int16"
+    assert torch.equal(twin.generate(conditioning, noise, other, consume=True)[0], expected)
+
+
+@needs_library
+def test_what_does_not_fit_together_is_refused_before_the_library_sees_it() -> None:
+    network, config = tiny_network(), tiny_config()
+    engine = NativeEngine(network)
+    conditioning, noise = condition(network, config, 2), noise_for(network, 2)
+    message = r"State, conditioning and noise must be of as many utterances.*Make them for one batch"
+    with pytest.raises(ValueError, match=message):
+        engine.generate(conditioning, noise, engine.initial_state(3))
+    with pytest.raises(ValueError, match=message):
+        engine.generate(conditioning, torch.cat([noise, noise], dim=1), engine.initial_state(2))
+    with pytest.raises(IndexError, match=r"`row` must be one of the state's utterances"):
+        engine.restart(engine.initial_state(2), -1)
+    as_float64, _ = engine.generate(conditioning, noise.double(), engine.initial_state(2))
+    assert torch.equal(as_float64, engine.generate(conditioning, noise, engine.initial_state(2))[0])
 
 
 def in_pieces(engine: NativeEngine, conditioning: Conditioning, noise: Tensor, splits: list[int]) -> Tensor:
@@ -231,8 +288,7 @@ def test_a_library_named_by_the_environment_must_be_there(monkeypatch: pytest.Mo
 
 @needs_library
 def test_a_precision_that_only_it_has_makes_auto_take_it() -> None:
-    with warnings.catch_warnings():
-        assert create_engine("auto", tiny_network(), precision="int16").precision == "int16"
+    assert create_engine("auto", tiny_network(), precision="int16").precision == "int16"
 
 
 @needs_library

@@ -57,6 +57,10 @@ class Engine(ABC):
         """Utterances side by side at which the samples per second no longer grow much."""
 
     @abstractmethod
+    def step_cost(self, rows: int) -> float:
+        """Time of a step of so many utterances side by side, roughly, in a unit of the engine's own."""
+
+    @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first sample of `batch` utterances: a past of silence."""
 

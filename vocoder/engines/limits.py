@@ -80,7 +80,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 def block_length(dilation: int, rows: int) -> int:
     """Samples for which the native engine multiplies a past tap at once: `State::build` in native/step.h."""
     block = 1
-    while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation:
+    while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
     return block
 

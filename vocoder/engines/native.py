@@ -58,7 +58,7 @@ class Pace:
 
 @dataclass
 class Group:
-    """Utterances that one thread runs side by side.
+    """Utterances that run side by side.
 
     Attributes:
         rows: How many.
@@ -70,9 +70,17 @@ class Group:
 
     def clone(self) -> Group:
         """A copy that may be written to."""
-        block = aligned(len(self.block))
-        block[:] = self.block
-        return Group(self.rows, block)
+        return Group.of(self.rows, self.block)
+
+    @staticmethod
+    def of(rows: int, content: npt.NDArray[np.uint8]) -> Group:
+        """A group whose block lies where the library's vectors want it."""
+        block = aligned(len(content))
+        block[:] = content
+        return Group(rows, block)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Group.of, (self.rows, self.block)
 
 
 class NativeEngine(Engine):
@@ -103,8 +111,9 @@ class NativeEngine(Engine):
         self.threads = threads or physical_cores()
         self._pace = Pace()
         self.instruction_set = chosen_instruction_set()
-        self._library = load_library()
-        assert self._library is not None  # or there would be an obstacle
+        library = load_library()
+        assert library is not None  # or there would be an obstacle
+        self._library = library
         weights = np.concatenate([part.detach().float().cpu().numpy().ravel() for part in list_weights(network)])
         shape = describe(network)
         self._model = self._library.vocoder_model_new(
@@ -115,41 +124,49 @@ class NativeEngine(Engine):
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
-            self._library.vocoder_model_free(self._model)  # type: ignore[union-attr]
+            self._library.vocoder_model_free(self._model)
 
     @classmethod
     def obstacle(cls, network: WaveNet) -> str | None:
         missing = library_obstacle()
         if missing:
             return missing
-        if len(network.layers) > MAX_LAYERS:
-            return f"The native engine runs up to {MAX_LAYERS} layers, but the network has {len(network.layers)}."
-        if network.config.upsampling_taps > MAX_TAPS:
-            return f"The native engine takes up to {MAX_TAPS} upsampling taps, not {network.config.upsampling_taps}."
-        device = next(network.parameters()).device.type
-        return None if device == "cpu" else f"The native engine runs on the CPU, but the network is on {device}."
+        config, device = network.config, next(network.parameters()).device.type
+        facts = {
+            f"up to {MAX_LAYERS} layers, but the network has {len(network.layers)}": len(network.layers) > MAX_LAYERS,
+            f"up to {MAX_TAPS} upsampling taps, not {config.upsampling_taps}": config.upsampling_taps > MAX_TAPS,
+            f"networks on the CPU, but this one is on {device}": device != "cpu",
+        }
+        fact = next((text for text, holds in facts.items() if holds), None)
+        return fact and f"The native engine runs {fact}. Take the engine torch."
 
     @property
     def batch_size(self) -> int:
         return ROWS * self.threads
 
+    def step_cost(self, rows: int) -> float:
+        return 1 + -(-rows // self.threads)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.network, self.precision, self.threads)
+
     @property
     def weight_bytes(self) -> int:
         """Of the packed weights."""
-        return int(self._library.vocoder_model_bytes(self._model))  # type: ignore[union-attr]
+        return int(self._library.vocoder_model_bytes(self._model))
 
     def initial_state(self, batch: int) -> list[Group]:
         count = max(min(self.threads, batch), -(-batch // ROWS))
         sizes = [batch // count + (index < batch % count) for index in range(count)]
-        return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]  # type: ignore[union-attr]
+        return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]
 
     def restart(self, state: list[Group], row: int) -> None:
-        for group in state:
+        for group in state if row >= 0 else ():
             if row < group.rows:
-                self._library.vocoder_state_clear(self._model, group.block.ctypes.data, group.rows, row)  # type: ignore[union-attr]
+                self._library.vocoder_state_clear(self._model, group.block.ctypes.data, group.rows, row)
                 return
             row -= group.rows
-        raise IndexError(row)
+        raise IndexError("`row` must be one of the state's utterances, counted from 0.")
 
     def generate(
         self,
@@ -163,14 +180,14 @@ class NativeEngine(Engine):
     ) -> tuple[Tensor, list[Group]]:
         waveform = torch.empty(noise.shape[:2])
         state = state if consume else [group.clone() for group in state]
-        signals = {"noise": noise.contiguous(), "waveform": waveform}
+        signals = {"noise": noise.detach().float().contiguous(), "waveform": waveform}
         self._run(conditioning, signals, state, temperature, progress)
         return waveform, state
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
         """As `ReferenceEngine.force`."""
         parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters)
-        given, copy = waveform.float().contiguous(), torch.empty(waveform.shape)
+        given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape)
         state = [group.clone() for group in state]
         self._run(conditioning, {"given": given, "waveform": copy, "parameters": parameters}, state)
         return parameters, state
@@ -185,12 +202,21 @@ class NativeEngine(Engine):
     ) -> None:
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
         sources = {
-            name: getattr(conditioning, name).float() for name in ("context", "coefficients", "scale", "speaker")
+            name: getattr(conditioning, name).detach().float()
+            for name in ("context", "coefficients", "scale", "speaker")
         }
         sources["distance"] = conditioning.distance.int()
         frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}
         samples = {name: part.numpy() for name, part in signals.items()}
         batch, length = samples["waveform"].shape
+        held, given = sum(group.rows for group in state), len(frames["scale"])
+        expected = conditioning.frames * self.network.hop_length
+        if not held == given == batch or length != expected:
+            raise ValueError(
+                "State, conditioning and noise must be of as many utterances, the last two of equal length, but "
+                f"they are of {held}, {given} and {batch}, and {length} samples long instead of {expected}. "
+                "Make them for one batch."
+            )
         position, piece = 0, self.network.hop_length
         while position < length:
             count = min(piece, length - position)
@@ -227,7 +253,7 @@ class NativeEngine(Engine):
         started = time.perf_counter()
         for first in range(0, len(jobs), self.threads):
             some = jobs[first : first + self.threads]
-            self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)  # type: ignore[union-attr]
+            self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)
         took = max(time.perf_counter() - started, 1e-6)
         if single:
             self._pace.note(helper, samples / took)
@@ -283,7 +309,7 @@ def physical_cores() -> int:
     """Cores that this process may use; two hardware threads of one core count once."""
     try:
         allowed = os.sched_getaffinity(0)
-    except AttributeError:  # not on macOS, whose processors have one thread per core
+    except AttributeError:  # macOS: Apple's processors have one thread per core
         return os.cpu_count() or 1
     cores = set()
     for cpu in allowed:

@@ -70,6 +70,9 @@ class ReferenceEngine(Engine):
     def batch_size(self) -> int:
         return ROWS
 
+    def step_cost(self, rows: int) -> float:
+        return -(-rows // ROWS)
+
     def initial_state(self, batch: int) -> list[GroupState]:
         return [self._initial_group() for _ in range(0, batch, ROWS)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -85,7 +86,8 @@ def run_side_by_side(
 ) -> Iterator[tuple[int, Tensor]]:
     """Generate all, in an order; yields each one's place in the list and its waveform (time,) as it ends."""
     waiting = iter(order)
-    seats = [Seat(utterances[place], place) for place in islice(waiting, engine.batch_size)]
+    count = count_seats(engine, [utterances[place].frames for place in order])
+    seats = [Seat(utterances[place], place) for place in islice(waiting, count)]
     state = engine.initial_state(len(seats)) if seats else None
     busy = set(range(len(seats)))
     while busy:
@@ -106,6 +108,23 @@ def run_side_by_side(
                 else:
                     seats[row] = Seat(utterances[place], place)
                     engine.restart(state, row)
+
+
+def count_seats(engine: Engine, frames: Sequence[int]) -> int:
+    """How many rows finish soonest: a row costs time until the last one ends, also when its own utterance has ended.
+
+    Args:
+        engine: Says what a step of so many rows takes.
+        frames: Lengths, in the order in which they take their seats.
+    """
+
+    def time(seats: int) -> float:
+        ends = [0] * seats
+        for length in frames:
+            heapq.heapreplace(ends, ends[0] + length)
+        return max(ends) * engine.step_cost(seats)
+
+    return min(range(1, min(len(frames), engine.batch_size) + 1), key=time, default=0)
 
 
 def repeat_last_frame(conditioning: Conditioning, times: int) -> Conditioning:

@@ -227,6 +227,9 @@ class Vocoder:
             for index, mel in enumerate(checked)
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engines": {}}  # made again where the copy is: they hold memory outside Python
+
     def _engine(self, name: str, precision: str, threads: int | None) -> Engine:
         key = (name, precision, threads)
         if key not in self._engines:

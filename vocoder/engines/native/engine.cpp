@@ -1,9 +1,9 @@
 // The C interface: models, states, threads. Compiled for any CPU.
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -30,7 +30,7 @@ const Kernels *find(const char *instruction_set, const char *precision) {
 template <class F> void start(std::vector<std::thread> &threads, F run) {
   try {
     threads.emplace_back(run);
-  } catch (const std::system_error &) {
+  } catch (const std::exception &) {
     run();
   }
 }
@@ -86,10 +86,11 @@ void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t help
   for (int32_t i = 0; i < count; i++) kernels.prepare(handle->block, jobs + i);
   Link link{};
   std::vector<std::thread> threads;
+  threads.reserve(count);
   if (helper && count == 1 && jobs->rows == 1) {
     try {
       threads.emplace_back([&] { kernels.assist(handle->block, jobs, &link); });
-    } catch (const std::system_error &) {
+    } catch (const std::exception &) {
       helper = 0;
     }
     kernels.lead(handle->block, jobs, helper ? &link : nullptr);

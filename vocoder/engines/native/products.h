@@ -26,9 +26,7 @@ struct Operand {  // rows of activations
   Operand at(ptrdiff_t row, ptrdiff_t bytes = 0) const { return {data + row * stride + bytes, scale + row, stride, plane}; }
 };
 
-#ifndef AHEAD
-#define AHEAD 1024
-#endif
+constexpr int AHEAD = 1024;  // bytes of weights that are fetched before their use
 constexpr int pad(int n, int to) { return (n + to - 1) / to * to; }
 INLINE int panel_width(int vectors) { return vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1; }
 

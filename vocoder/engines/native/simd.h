@@ -21,7 +21,7 @@ namespace ISA {
 
 #if defined(__AVX512F__)
 constexpr int W = 16;
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && defined(__FMA__)
 constexpr int W = 8;
 #else
 constexpr int W = 4;

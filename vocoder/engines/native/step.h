@@ -60,7 +60,8 @@ template <class P> struct State {
       Layer unused, &layer = layers ? layers[l] : unused;
       const int d = shape.dilation[l];
       layer.block = 1;
-      while (2 * layer.block * rows <= BLOCK_ROWS && 4 * layer.block - 1 <= d) layer.block *= 2;
+      // A block must be known before it begins, and lie in one piece in the ring.
+      while (2 * layer.block * rows <= BLOCK_ROWS && 4 * layer.block - 1 <= d && d % (2 * layer.block) == 0) layer.block *= 2;
       layer.stagger = l * 5 % layer.block;
       layer.capacity = (shape.kernel_size - 1) * d + layer.block;
       layer.ring = operand(arena, layer.capacity * rows, m.R);

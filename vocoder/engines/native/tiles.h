@@ -6,12 +6,16 @@ namespace ISA {
 
 #if defined(__AMX_TILE__)
 
+// GCC 12 believes that the intrinsics read less memory than they do; what was stored must have been stored.
+INLINE void written(const void *memory) { __asm__ volatile("" ::"r"(memory) : "memory"); }
+
 // Registers are configured once per thread and run: eight full tiles.
 struct Tiles {
   Tiles() {
     struct { uint8_t palette, start, zero[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } config = {};
     config.palette = 1;
     for (int i = 0; i < 8; i++) config.row_bytes[i] = 64, config.rows[i] = 16;
+    written(&config);
     _tile_loadconfig(&config);
   }
   ~Tiles() { _tile_release(); }
@@ -32,6 +36,7 @@ struct Tiles {
 template <bool TWO>
 INLINE void tile_bf16(float *to, ptrdiff_t to_stride, const char *weights, int row_bytes, int steps, const char *x,
                       ptrdiff_t stride) {
+  written(x);
   ACCUMULATORS(_tile_loadd, to, to_stride)
   for (int k = 0; k < steps; k++, weights += 16 * row_bytes, x += 64) {
     LOAD_WEIGHTS();
@@ -43,6 +48,7 @@ INLINE void tile_bf16(float *to, ptrdiff_t to_stride, const char *weights, int r
 // The same as integers, into `to` (rows, 32).
 template <bool TWO>
 INLINE void tile_bytes(int32_t *to, const char *weights, int row_bytes, int steps, const char *x, ptrdiff_t stride) {
+  written(x);
   CLEAR()
   for (int k = 0; k < steps; k++, weights += 16 * row_bytes, x += 64) {
     LOAD_WEIGHTS();
@@ -67,7 +73,8 @@ template <class P, class F> INLINE void each_32_outputs(const Matrix &m, F run) 
   }
 }
 
-// Tiles read and write sixteen rows: where there are fewer, in a copy.
+// Tiles read and write sixteen rows: where there are fewer, in a copy. Rows of a tile do not mix, so whatever lies in the
+// others, unset or being written by the other thread, goes nowhere.
 INLINE void product_of_bf16(float *y, int y_stride, const char *weights, int row_bytes, int steps, Operand x, int rows) {
   if (rows == 32) return tile_bf16<true>(y, 4 * y_stride, weights, row_bytes, steps, x.data, x.stride);
   if (rows == 16) return tile_bf16<false>(y, 4 * y_stride, weights, row_bytes, steps, x.data, x.stride);
