@@ -205,8 +205,8 @@ def align(tail: Samples, near: Samples) -> tuple[int, float]:
 def cross_fade(tail: Samples, head: Samples, likeness: float) -> Samples:
     """From one signal to another (fade,), of constant power: gains a, b with a² + b² + 2 a b likeness = 1.
 
-    Likeness 0 gives an equal-power fade, 1 one whose gains sum to one: Fink, Holters & Zölzer 2016, "Signal-matched
-    power-complementary cross-fading and dry-wet mixing" (DAFx-16).
+    That is the power of the sum of two signals of unit power whose correlation is the likeness: 0 gives an equal-power
+    fade, 1 one whose gains sum to one.
     """
     angle = (np.arange(len(tail)) + 0.5) * (math.pi / 2 / len(tail))
     a, b = np.cos(angle), np.sin(angle)
