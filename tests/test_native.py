@@ -239,7 +239,7 @@ def test_no_thread_outlives_a_call() -> None:
 
 
 @needs_library
-def test_denormals_are_flushed_inside_only() -> None:
+def test_after_a_call_the_caller_has_its_denormals_again() -> None:
     network, config = tiny_network(), tiny_config()
     engine = NativeEngine(network, threads=1)
     engine.generate(condition(network, config), noise_for(network, 1), engine.initial_state(1))

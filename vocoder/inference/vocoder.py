@@ -197,7 +197,7 @@ class Vocoder:
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         runner = self._engine(engine, precision, threads)
         utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance))
-        # The longest first: then little is left to run alone at the end.
+        # The longest first: then the rows end at about the same time.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
