@@ -35,7 +35,7 @@ class MelConfig:
     The defaults are HiFi-GAN's dialect at 22 050 Hz (`meldataset.py` of jik876/hifi-gan), which BigVGAN, Matcha-TTS
     and CosyVoice share: the most widely produced mel. A value is computed as
 
-        spectrum = (|STFT|² + power_epsilon) ** (power / 2)
+        spectrum = max(|STFT|² + power_epsilon, power_floor) ** (power / 2)
         band     = filterbank @ spectrum
         log_band = log(max(band, floor))   or   log(band + floor)
         mel      = (log_band - shift) / scale, then clipped to `clip`
@@ -51,8 +51,11 @@ class MelConfig:
         f_max: Upper edge of the highest band, in Hz, at most half the sample rate.
         mel_scale: Formula from Hz to mel.
         mel_norm: `slaney` gives each filter unit area; `none` leaves unit height.
+        filterbank_sample_rate: Sample rate that the filterbank takes the spectrum for, in Hz, where it is not the
+            waveform's: `f_min` and `f_max` then are in its terms. StyleTTS 2 reads 24 kHz with filters for 16 kHz.
         power: 1 for magnitude, 2 for power.
         power_epsilon: Added to |STFT|² before the root.
+        power_floor: Smallest value of |STFT|², before the root.
         log: `ln`, `log10`, or `db` for 20·log10.
         guard: How zero is kept out of the logarithm: `clamp` takes the maximum with `floor`, `add` adds it.
         floor: Smallest band value (clamp), or the value added.
@@ -62,6 +65,8 @@ class MelConfig:
         pre_emphasis: Coefficient of `x[t] - pre_emphasis · x[t-1]` before the analysis; 0 for none.
         framing: `half_hop` centres frame k on sample (k + ½)·hop_length, so that frames = time / hop_length;
             `centered` centres it on k·hop_length, so that frames = 1 + time // hop_length.
+        edges: How the waveform goes on beyond its ends: mirrored (`reflect`) or silent (`zero`).
+        layout: Order of the axes at every door: `bands_first` is (n_mels, frames), `frames_first` (frames, n_mels).
     """
 
     sample_rate: int = 22_050
@@ -74,8 +79,10 @@ class MelConfig:
     f_max: float = 8000.0
     mel_scale: Literal["slaney", "htk"] = "slaney"
     mel_norm: Literal["slaney", "none"] = "slaney"
+    filterbank_sample_rate: int | None = None
     power: float = 1.0
     power_epsilon: float = 1e-9
+    power_floor: float = 0.0
     log: Literal["ln", "log10", "db"] = "ln"
     guard: Literal["clamp", "add"] = "clamp"
     floor: float = 1e-5
@@ -84,6 +91,8 @@ class MelConfig:
     clip: tuple[float, float] | None = None
     pre_emphasis: float = 0.0
     framing: Literal["half_hop", "centered"] = "half_hop"
+    edges: Literal["reflect", "zero"] = "reflect"
+    layout: Literal["bands_first", "frames_first"] = "bands_first"
 
     def __post_init__(self) -> None:
         _require_types(self)
@@ -94,8 +103,8 @@ class MelConfig:
             f"mel needs hop_length <= win_length <= n_fft, but has {self.hop_length}, {self.win_length}, {self.n_fft}.",
         )
         _require(
-            0 <= self.f_min < self.f_max <= self.sample_rate / 2,
-            f"mel needs 0 <= f_min < f_max <= sample_rate / 2 = {self.sample_rate / 2:g} Hz, but has f_min "
+            0 <= self.f_min < self.f_max <= self.filterbank_rate / 2,
+            f"mel needs 0 <= f_min < f_max <= sample_rate / 2 = {self.filterbank_rate / 2:g} Hz, but has f_min "
             f"{self.f_min:g} and f_max {self.f_max:g}. Lower f_max, or raise sample_rate.",
         )
         _require(self.power > 0, f"mel.power must be positive, but is {self.power}.")
@@ -109,6 +118,11 @@ class MelConfig:
         _require(min(scales) > 0, f"mel.scale must be positive, but holds {min(scales)}.")
         if self.clip is not None:
             object.__setattr__(self, "clip", tuple(self.clip))
+
+    @property
+    def filterbank_rate(self) -> int:
+        """Sample rate that the filterbank takes the spectrum for, in Hz."""
+        return self.filterbank_sample_rate or self.sample_rate
 
     @property
     def log_factor(self) -> float:
@@ -235,16 +249,37 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class WaveformConfig:
+    """What the network's waveform is, seen from the true one: `gain · (x[t] - pre_emphasis · x[t-1])`.
+
+    The mel is the true one's. Ours are modelled as recorded; r9y9/wavenet_vocoder's are not.
+
+    Attributes:
+        pre_emphasis: From 0 (none) to below 1; undone on the way out.
+        gain: Positive; likewise.
+    """
+
+    pre_emphasis: float = 0.0
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.pre_emphasis < 1, f"waveform.pre_emphasis must lie in [0, 1), but is {self.pre_emphasis}.")
+        _require(self.gain > 0, f"waveform.gain must be positive, but is {self.gain}.")
+
+
+@dataclass(frozen=True)
 class VocoderConfig:
     """All that inference needs to know beside the weights; what `config.json` of a bundle holds.
 
     Attributes:
         mel: The dialect that the network was trained on.
         network: Its size and shape.
+        waveform: What it was trained to generate.
     """
 
     mel: MelConfig = field(default_factory=MelConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    waveform: WaveformConfig = field(default_factory=WaveformConfig)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -258,7 +293,12 @@ def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
     Raises:
         ValueError: A key is unknown, or a value breaks a rule of the config.
     """
-    nested = {"mel": MelConfig, "network": NetworkConfig, "distribution": DistributionConfig}
+    nested = {
+        "mel": MelConfig,
+        "network": NetworkConfig,
+        "distribution": DistributionConfig,
+        "waveform": WaveformConfig,
+    }
     known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     _require(not unknown, f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}.")

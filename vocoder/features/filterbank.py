@@ -34,7 +34,7 @@ def mel_filterbank(mel: MelConfig) -> Tensor:
     limits = hz_to_mel(torch.tensor([mel.f_min, mel.f_max], dtype=torch.float64), mel.mel_scale)
     steps = torch.linspace(0, 1, mel.n_mels + 2, dtype=torch.float64)
     edges = mel_to_hz(limits[0] + (limits[1] - limits[0]) * steps, mel.mel_scale)
-    bins = torch.linspace(0, mel.sample_rate / 2, mel.n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    bins = torch.linspace(0, mel.filterbank_rate / 2, mel.n_fft // 2 + 1, dtype=torch.float64)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = torch.minimum(rising, falling).clamp(min=0)

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, NetworkConfig, VocoderConfig, from_dict, to_dict
+from vocoder.config import MelConfig, NetworkConfig, VocoderConfig, WaveformConfig, from_dict, to_dict
 from vocoder.model.wavenet import WaveNet
 
 CONFIG_FILE = "config.json"
@@ -149,7 +149,11 @@ def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
             "Upgrade with `pip install --upgrade vocoder`."
         )
     try:
-        return VocoderConfig(from_dict(MelConfig, values["mel"]), from_dict(NetworkConfig, values["network"]))
+        return VocoderConfig(
+            from_dict(MelConfig, values["mel"]),
+            from_dict(NetworkConfig, values["network"]),
+            from_dict(WaveformConfig, values.get("waveform", {})),
+        )
     except KeyError as error:
         raise ValueError(f"{path} has no entry {error}. Export the model again.") from error
     except (TypeError, ValueError, AttributeError) as error:

@@ -1,0 +1,70 @@
+"""The command line: `vocoder infer`, `export`, `bench`, `info`, and training's `fit`, `validate` and `test`.
+
+Each module adds its commands to the parser and runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import vocoder
+from vocoder.cli.bench import add_bench
+from vocoder.cli.corpora import add_preparation
+from vocoder.cli.infer import add_infer
+from vocoder.cli.info import add_info
+from vocoder.cli.models import add_export
+
+TRAINING = {
+    "fit": "train a model",
+    "validate": "measure a checkpoint on held-out speech",
+    "test": "measure a checkpoint on test speech",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 after an error that the user can mend, which stands on stderr in one message.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments and arguments[0] in TRAINING:
+            training = _import_training()
+        else:
+            options = _parser().parse_args(arguments)
+            options.run(options)
+            return 0
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"vocoder: error: {error}", file=sys.stderr)
+        return 2
+    return training(arguments) or 0  # its errors are its own: a failure during training shows where it came from
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vocoder", description="Mel spectrograms to waveforms.")
+    parser.add_argument("--version", action="version", version=vocoder.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (add_infer, add_export, add_preparation, add_bench, add_info):
+        add(commands)
+    for name, text in TRAINING.items():  # for the list of commands only; see `main`
+        commands.add_parser(name, help=f"{text}; `vocoder {name} --help` says more", add_help=False)
+    return parser
+
+
+def _import_training() -> Any:
+    try:
+        from vocoder.training.cli import main as training
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "vocoder":
+            raise
+        raise ModuleNotFoundError(
+            f"Training needs {error.name}, which is not installed. Run `pip install 'vocoder[train]'`."
+        ) from error
+    return training

@@ -1,0 +1,84 @@
+"""`vocoder bench`: how fast this machine generates."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from typing import Any
+
+import torch
+
+from vocoder.cli.info import describe_instruction_sets
+from vocoder.config import NETWORKS, VocoderConfig
+from vocoder.engines.benchmark import Plan, default_threads, format_rows, run_benchmark
+from vocoder.engines.limits import cpu_name
+from vocoder.engines.native import physical_cores
+from vocoder.inference.vocoder import Vocoder
+from vocoder.model.wavenet import WaveNet
+
+
+def add_bench(commands: Any) -> None:
+    """Add the command to a parser's."""
+    bench = commands.add_parser("bench", help="measure how fast this machine generates")
+    bench.set_defaults(run=_bench)
+    network = bench.add_mutually_exclusive_group()
+    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
+    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
+    several = "; several separated by commas"
+    bench.add_argument("--engine", default="native", help=f"%(default)s if left out{several}")
+    bench.add_argument("--precision", default="auto", help=f"each engine runs those that it has{several}")
+    bench.add_argument("--streams", default="1", help=f"utterances side by side{several}")
+    threads = ",".join(map(str, default_threads()))
+    bench.add_argument("--threads", default=threads, help=f"%(default)s if left out{several}")
+    bench.add_argument("--repeats", type=int, default=5, help="runs of each combination, all in turn")
+    bench.add_argument("--seconds", type=float, default=1.0, help="that a run takes, roughly")
+    bench.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
+    bench.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    plan = Plan(
+        engines=_names(options.engine),
+        precisions=_names(options.precision),
+        streams=_numbers("streams", options.streams),
+        threads=_numbers("threads", options.threads),
+        repeats=options.repeats,
+        seconds=options.seconds,
+        peer=options.peer,
+    )
+    name, config, network = _network(options)
+    rows = run_benchmark(name, config, network, plan)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    keep = ("model" if options.model else "network", "engine", "precision", "streams", "threads", "repeats", "seconds")
+    given = {key: getattr(options, key) for key in (*keep, *(["peer"] if options.peer else []))}
+    command = shlex.join(["vocoder", "bench", *(text for key in given for text in (f"--{key}", str(given[key])))])
+    print(f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}: {command}")
+    print(format_rows(rows))
+
+
+def _network(options: argparse.Namespace) -> tuple[str, VocoderConfig, WaveNet]:
+    if options.model:
+        model = Vocoder.from_pretrained(options.model)
+        return options.model, model.config, model.network
+    if options.network not in NETWORKS:
+        choices = ", ".join(NETWORKS)
+        raise ValueError(f"--network must be one of {choices}, but is {options.network!r}. For a model pass --model.")
+    config = VocoderConfig(network=NETWORKS[options.network])
+    torch.manual_seed(0)
+    return options.network, config, WaveNet(config.network, config.mel).eval()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(name) for name in _names(text)))
+    except ValueError:
+        raise ValueError(
+            f"--{option} must be whole numbers with commas between them, but is {text!r}. Example: --{option} 1,2."
+        ) from None

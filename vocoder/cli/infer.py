@@ -1,0 +1,117 @@
+"""`vocoder infer`: files of mels or audio in, .wav files out."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vocoder.features.audio import load_audio, save_audio
+from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+
+MEL_SUFFIXES = (".npy", ".pt")
+KEPT = ("seed", "temperature", "engine", "precision", "threads", "fold", "speaker")  # options that `Vocoder.infer` has
+
+
+def add_infer(commands: Any) -> None:
+    """Add the command to a parser's."""
+    infer = commands.add_parser("infer", help="turn mels (or audio, for copy synthesis) into .wav files")
+    infer.set_defaults(run=_infer)
+    infer.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="mel (.npy or .pt, of shape (n_mels, frames)), or an audio file",
+    )
+    infer.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
+    infer.add_argument("--output-dir", type=Path, required=True, help="where each INPUT becomes its name with .wav")
+    infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
+    infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
+    infer.add_argument("--engine", default="auto", help="auto for the fastest")
+    infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
+    infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
+    infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
+    infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
+    infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+
+
+def _infer(options: argparse.Namespace) -> None:
+    outputs = _plan(options.inputs, options.output_dir, options.overwrite)
+    model = Vocoder.from_pretrained(options.model)
+    keep = {name: getattr(options, name) for name in KEPT}
+    for source, target in outputs.items():
+        try:
+            mel = _read_mel(source, model)
+            samples = mel.shape[-1] * model.hop_length
+            with tqdm(total=samples, desc=source.name, unit=" samples", unit_scale=True, disable=None) as bar:
+                waveform = model.infer(mel, progress=bar.update, **keep)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: {error}") from error
+        save_audio(target, waveform, model.sample_rate)
+
+
+def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:
+    """Output of each input; everything that can be refused is refused here, before any work."""
+    outputs = {source: output_dir / f"{source.stem}.wav" for source in dict.fromkeys(inputs)}
+    missing = [str(source) for source in outputs if not source.is_file()]
+    if missing:
+        raise FileNotFoundError(f"Inputs must be files, but there is no {', '.join(missing)}. Check its spelling.")
+    owners: dict[Path, Path] = {}
+    for source, target in outputs.items():
+        owner = owners.setdefault(target, source)
+        if owner != source:
+            raise ValueError(f"{owner} and {source} would both become {target}. Rename one, or run them apart.")
+        if target.exists() and target.resolve() == source.resolve():
+            raise ValueError(f"{source} would be replaced by its own copy. Choose another --output-dir.")
+    _check_writable(output_dir)
+    present = [str(target) for target in outputs.values() if target.exists()]
+    if present and not overwrite:
+        raise FileExistsError(f"Nothing is replaced unasked, but there is {', '.join(present)}. Pass --overwrite.")
+    return outputs
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"--output-dir must be writable, but {folder} is not ({error}). Choose another.") from error
+
+
+def _read_mel(path: Path, model: Vocoder) -> Tensor:
+    """The mel in a file, or of the speech in it: (n_mels, frames)."""
+    if path.suffix.lower() not in MEL_SUFFIXES:
+        return _analyse(path, model)
+    mel = _load_array(path)
+    return mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+
+
+def _analyse(path: Path, model: Vocoder) -> Tensor:
+    from vocoder.features.mel import LogMelSpectrogram  # torchaudio's: for copy synthesis only
+
+    waveform = load_audio(path, model.sample_rate)
+    mel: Tensor = LogMelSpectrogram(model.mel)(waveform.unsqueeze(0))[0]
+    return mel
+
+
+def _load_array(path: Path) -> Tensor:
+    try:
+        if path.suffix.lower() == ".npy":
+            return torch.from_numpy(np.load(path, allow_pickle=False))
+        mel = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file may break the reader anywhere
+        raise ValueError(f"it holds no array, or is damaged ({type(error).__name__}). Save the mel again.") from error
+    if not isinstance(mel, Tensor):
+        raise ValueError(f"it must hold one tensor, but holds a {type(mel).__name__}. Save the mel alone.")
+    return mel
