@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -85,7 +85,9 @@ def render(vocoder: Vocoder, utterances: list[Utterance], seconds: float) -> lis
         raise SystemExit(
             "The measures here are for natural-log magnitude mels with Slaney norm; this model has others."
         )
-    hop_length, log_mel = vocoder.hop_length, LogMelSpectrogram(vocoder.mel)
+    # Bands first, whatever the model's layout: so are the pictures and Griffin-Lim.
+    dialect = replace(vocoder.mel, layout="bands_first")
+    hop_length, log_mel = vocoder.hop_length, LogMelSpectrogram(dialect)
     most = int(seconds * vocoder.sample_rate)
     originals = [load_audio(utterance.path, vocoder.sample_rate)[:most] for utterance in utterances]
     originals = [waveform[: len(waveform) // hop_length * hop_length] for waveform in originals]
@@ -95,7 +97,7 @@ def render(vocoder: Vocoder, utterances: list[Utterance], seconds: float) -> lis
     with tqdm(
         total=batch.shape[0] * batch.shape[2] * hop_length, unit=" samples", unit_scale=True, disable=None
     ) as bar:
-        generated = vocoder.infer(batch, seed=0, progress=bar.update)
+        generated = vocoder.infer(batch, seed=0, dialect=dialect, progress=bar.update)
 
     rendered = []
     for row, (utterance, original, mel) in enumerate(zip(utterances, originals, mels, strict=True)):

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 def filterbank(config: MelConfig) -> Array:
     """(n_mels, n_fft / 2 + 1), librosa's."""
     return librosa.filters.mel(
-        sr=config.sample_rate,
+        sr=config.filterbank_sample_rate or config.sample_rate,
         n_fft=config.n_fft,
         n_mels=config.n_mels,
         fmin=config.f_min,
@@ -38,27 +38,36 @@ def filterbank(config: MelConfig) -> Array:
 
 
 def log_mel(waveform: Array, config: MelConfig) -> Array:
-    """(time,) → (n_mels, frames), one Fourier transform per frame."""
+    """(time,) → (n_mels, frames) or, in that layout, (frames, n_mels), one Fourier transform per frame."""
     waveform = scipy.signal.lfilter([1.0, -config.pre_emphasis], [1.0], np.asarray(waveform, np.float64))
     beyond = config.n_fft if config.framing == "centered" else config.n_fft - config.hop_length
-    waveform = np.pad(waveform, (beyond // 2, beyond - beyond // 2), mode="reflect")
-    window = scipy.signal.get_window("hann", config.win_length, fftbins=config.window == "hann")
+    mode: Any = {"reflect": "reflect", "zero": "constant"}[config.edges]
+    waveform = np.pad(waveform, (beyond // 2, beyond - beyond // 2), mode=mode)
+    window = {
+        "hann": scipy.signal.get_window("hann", config.win_length),
+        "hann_symmetric": scipy.signal.windows.hann(config.win_length),
+        "sine": scipy.signal.windows.cosine(config.win_length),
+    }[config.window]
     window = librosa.util.pad_center(window, size=config.n_fft)
     columns = []
     for start in range(0, len(waveform) - config.n_fft + 1, config.hop_length):
         spectrum = np.fft.rfft(waveform[start : start + config.n_fft] * window)
-        columns.append(filterbank(config) @ (np.abs(spectrum) ** 2 + config.power_epsilon) ** (config.power / 2))
+        power = np.maximum(np.abs(spectrum) ** 2 + config.power_epsilon, config.power_floor)
+        columns.append(filterbank(config) @ power ** (config.power / 2))
     bands = np.stack(columns, axis=1)
     guarded = np.maximum(bands, config.floor) if config.guard == "clamp" else bands + config.floor
     logarithm = {"ln": np.log, "log10": np.log10, "db": lambda x: 20 * np.log10(x)}[config.log](guarded)
     mel = (logarithm - np.reshape(config.shift, (-1, 1))) / np.reshape(config.scale, (-1, 1))
-    return mel if config.clip is None else np.clip(mel, *config.clip)
+    mel = mel if config.clip is None else np.clip(mel, *config.clip)
+    return mel if config.layout == "bands_first" else mel.T
 
 
 def log_power(mel: Array, config: MelConfig) -> Array:
     """One frame's natural log-power (n_fft / 2 + 1,), read off between the bands' centres."""
     natural = {"ln": 1.0, "log10": math.log(10), "db": math.log(10) / 20}[config.log]
     log_band = (np.asarray(mel, np.float64) * np.asarray(config.scale) + np.asarray(config.shift)) * natural
+    if config.guard == "add":
+        log_band = np.log(np.maximum(np.exp(log_band) - config.floor, 1e-3 * config.floor))
     filters = filterbank(config)
     bins = np.arange(filters.shape[1])
     centres = filters @ bins / filters.sum(axis=1)

@@ -42,6 +42,12 @@ def test_training_batches_have_segments_with_margins(tmp_path):
         assert batch["span"].shape == (2, 2)
 
 
+def test_segments_go_on_beyond_an_utterance_as_the_dialect_says(tmp_path):
+    mel = tiny_mel_config(edges="zero")
+    assert VocoderDataModule(str(tmp_path), mel, 3).cut.edges == "zero"
+    assert VocoderDataModule(str(tmp_path), tiny_mel_config(), 3).cut.edges == "reflect"
+
+
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_held_out_utterances_come_one_at_a_time_and_always_the_same(tmp_path, part):
     data = datamodule(make_corpus(tmp_path, 100))

@@ -20,7 +20,7 @@ from reference import log_mel
 from vocoder.config import MelConfig
 from vocoder.features.audio import de_emphasis, load_audio, pre_emphasis, resample, save_audio
 from vocoder.features.filterbank import hz_to_mel, mel_filterbank, mel_to_hz
-from vocoder.features.mel import LogMelSpectrogram
+from vocoder.features.mel import LogMelSpectrogram, log_bands
 
 SAMPLE_RATE = 22_050
 LEVEL = 1 / 32_768  # one step of 16-bit audio
@@ -103,6 +103,12 @@ VARIANTS = {
     "centered": {"framing": "centered"},
     "short window": {"win_length": 800, "hop_length": 200},
     "symmetric window": {"window": "hann_symmetric"},
+    "sine window": {"window": "sine"},
+    "zeros beyond the ends": {"edges": "zero"},
+    "centered, zeros beyond the ends": {"edges": "zero", "framing": "centered", "pre_emphasis": 0.97},
+    "frames first": {"layout": "frames_first", "n_mels": 40, "shift": tuple(range(40))},
+    "filters for another rate": {"filterbank_sample_rate": 16_000, "f_max": 6000.0},
+    "power floor": {"power_floor": 1e-2},
     "htk, no norm": {"mel_scale": "htk", "mel_norm": "none"},
     "power": {"power": 2.0, "floor": 1e-10},
     "root of magnitude": {"power": 0.5},
@@ -119,9 +125,9 @@ VARIANTS = {
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_the_mel_equals_an_independent_one(changes: dict[str, Any]) -> None:
     config = MelConfig(**changes)
-    waveform = speech_like()
-    # float32 against float64: 1e-4 nat of magnitude, in the dialect's own units.
-    tolerance = 1e-4 * config.power * max(1.0, config.log_factor) / np.min(config.scale)
+    waveform = speech_like().astype(np.float32)
+    # The result is rounded to float32: 1e-5 nat of magnitude, in the dialect's own units.
+    tolerance = 1e-5 * config.power * max(1.0, config.log_factor) / np.min(config.scale)
     np.testing.assert_allclose(mel_of(waveform, config), log_mel(waveform, config), rtol=0, atol=tolerance)
 
 
@@ -197,6 +203,45 @@ def test_a_slice_with_its_surroundings_gives_the_same_frames(changes: dict[str, 
     start, stop = first * config.hop_length, (first + frames - centered) * config.hop_length
     part = mel_of(waveform[start - left : stop + right], config, padded=True)
     torch.testing.assert_close(part, whole[:, first : first + frames], rtol=0, atol=1e-5)
+
+
+def test_a_layout_is_only_another_order_of_the_axes() -> None:
+    waveform = torch.as_tensor(speech_like()).float()
+    frames_first = mel_of(waveform, MelConfig(layout="frames_first"))
+    assert frames_first.is_contiguous()
+    assert torch.equal(frames_first, mel_of(waveform, MelConfig()).T)
+
+
+@pytest.mark.parametrize("framing", ["half_hop", "centered"])
+def test_the_ends_only_matter_to_the_frames_that_reach_beyond_them(framing: Any) -> None:
+    waveform = torch.as_tensor(speech_like()).float()
+    reflected = mel_of(waveform, MelConfig(framing=framing))
+    silent = mel_of(waveform, MelConfig(framing=framing, edges="zero"))
+    assert torch.equal(silent[:, 2:-2], reflected[:, 2:-2])
+    assert not torch.equal(silent[:, :2], reflected[:, :2])
+
+
+def test_zeros_go_before_and_after_the_shortest_waveform() -> None:
+    # One frame of half-hop framing takes a hop; a centred one, n_fft / 2 of padding on either side, nothing.
+    assert mel_of(torch.rand(256), MelConfig(edges="zero")).shape == (80, 1)
+    assert mel_of(torch.rand(1), MelConfig(edges="zero", framing="centered")).shape == (80, 1)
+    with pytest.raises(ValueError, match="n_fft 1024 needs at least 256 samples, but the waveform has 255"):
+        mel_of(torch.rand(255), MelConfig(edges="zero"))
+
+
+@pytest.mark.parametrize("guard", ["clamp", "add"])
+def test_the_bands_of_a_mel_come_back(guard: Any) -> None:
+    config = MelConfig(
+        log="db", shift=-3.0, scale=tuple(1 + 0.1 * band for band in range(80)), guard=guard, power_epsilon=0.0
+    )
+    plain = MelConfig(floor=1e-20, power_epsilon=0.0)
+    waveform = speech_like()
+    expected, bands = mel_of(waveform, plain).T, log_bands(mel_of(waveform, config).T.double(), config)
+    audible = expected > math.log(1e-4)
+    torch.testing.assert_close(bands[audible].float(), expected[audible], rtol=0, atol=1e-3)
+    if guard == "add":  # nothing but the floor is left: a thousandth of it
+        silence = log_bands(mel_of(torch.zeros(4096), config).T.double(), config)
+        torch.testing.assert_close(silence, torch.full_like(silence, math.log(1e-8)), rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize(("framing", "shortest"), [("half_hop", 385), ("centered", 513)])

@@ -118,7 +118,7 @@ def test_of_many_utterances_the_one_that_cannot_be_inferred_is_named(model: Voco
 
 def test_the_piece_length_changes_no_bit(model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.infer(mel)
-    monkeypatch.setattr("vocoder.inference.vocoder.PIECE_FRAMES", 1)
+    monkeypatch.setattr("vocoder.inference.batching.PIECE_FRAMES", 1)
     assert torch.equal(model.infer(mel), whole)
 
 
@@ -507,7 +507,7 @@ def test_without_huggingface_hub_the_remedy_is_named(monkeypatch: pytest.MonkeyP
 def test_a_voice_of_the_package_is_found_by_its_name(
     model: Vocoder, mel: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vocoder.inference.vocoder.VOICES", tmp_path)
+    monkeypatch.setattr("vocoder.inference.models.VOICES", tmp_path)
     model.save_pretrained(tmp_path / "anna-8")
     assert torch.equal(vocoder.infer(mel, "anna-8"), model.infer(mel))
     with pytest.raises(FileNotFoundError, match=r"\(anna-8\), but there is no 'ana-8'"):

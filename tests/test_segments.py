@@ -18,6 +18,7 @@ from vocoder.training.module import VocoderModule
 
 RATE, HOP = 8000, 16
 FRAMINGS = ("half_hop", "centered")
+EDGES = ("reflect", "zero")
 
 
 def write(path: Path, samples: int, channels: int = 1) -> Utterance:
@@ -31,10 +32,10 @@ def read(utterance: Utterance) -> torch.Tensor:
     return torch.from_numpy(soundfile.read(utterance.path, dtype="float32", always_2d=True)[0].mean(axis=1))
 
 
-def module_and_cut(framing: str = "half_hop") -> tuple[VocoderModule, Cut]:
-    config = tiny_config(mel=tiny_mel_config(framing=framing))
+def module_and_cut(framing: str = "half_hop", edges: str = "reflect", **changes) -> tuple[VocoderModule, Cut]:
+    config = tiny_config(mel=tiny_mel_config(framing=framing, edges=edges, **changes))
     module = VocoderModule(config.mel, config.network)
-    return module, Cut(HOP, module.margin)
+    return module, Cut(HOP, module.margin, edges)
 
 
 def batch_of(item: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -53,13 +54,14 @@ def test_a_segment_is_a_stretch_of_the_file_mixed_down_to_mono(tmp_path, start, 
     assert len(item["waveform"]) == sum(module.margin) + 8 * HOP
 
 
+@pytest.mark.parametrize("edges", EDGES)
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("odd", [0, 5, 15], ids=lambda n: f"{n} samples beyond the last frame")
 @pytest.mark.parametrize("start", [0, 1, 3, 17, 39, 41, 42])
 def test_the_conditioning_of_a_segment_is_that_part_of_what_inference_makes_of_the_whole_file(
-    tmp_path, start, odd, framing
+    tmp_path, start, odd, framing, edges
 ):
-    module, cut = module_and_cut(framing)
+    module, cut = module_and_cut(framing, edges)
     utterance = write(tmp_path / "a.wav", 50 * HOP + odd)
     mel = LogMelSpectrogram(module.mel_config)(read(utterance)[None])[..., :50]
     whole = module.network.condition(mel).slice_frames(start, start + 8)
@@ -68,9 +70,10 @@ def test_the_conditioning_of_a_segment_is_that_part_of_what_inference_makes_of_t
         torch.testing.assert_close(getattr(part, name), getattr(whole, name), rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("edges", EDGES)
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_the_likelihood_of_a_whole_utterance_is_that_of_the_network_on_the_plain_file(tmp_path, framing):
-    module, cut = module_and_cut(framing)
+def test_the_likelihood_of_a_whole_utterance_is_that_of_the_network_on_the_plain_file(tmp_path, framing, edges):
+    module, cut = module_and_cut(framing, edges)
     utterance = write(tmp_path / "a.wav", 50 * HOP + 7)
     waveform = read(utterance)[None]
     mel = LogMelSpectrogram(module.mel_config)(waveform)[..., :50]
@@ -80,6 +83,17 @@ def test_the_likelihood_of_a_whole_utterance_is_that_of_the_network_on_the_plain
     torch.testing.assert_close(module.nll(batch_of(item)), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_dialect_that_has_frames_first_is_trained_alike(tmp_path):
+    item = batch_of(module_and_cut()[1](write(tmp_path / "a.wav", 50 * HOP), 0, 8))
+    losses = []
+    for layout in ("bands_first", "frames_first"):
+        torch.manual_seed(0)
+        module, _ = module_and_cut(layout=layout)
+        assert module.mel_config.layout == layout
+        losses.append(module.nll(item))
+    assert torch.equal(*losses)
+
+
 def test_a_validation_utterance_is_cut_off_at_max_frames(tmp_path):
     _, cut = module_and_cut()
     (item,) = WholeUtterances([write(tmp_path / "a.wav", 50 * HOP)], cut, max_frames=20)
@@ -87,10 +101,11 @@ def test_a_validation_utterance_is_cut_off_at_max_frames(tmp_path):
     assert item["span"].tolist() == [0, 50]
 
 
+@pytest.mark.parametrize("edges", EDGES)
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("samples", [1, 2, HOP - 1, HOP, 30, 31, 33, 65, 100])
-def test_a_clip_shorter_than_a_segment_is_padded_and_the_padding_masked(tmp_path, samples, framing):
-    module, cut = module_and_cut(framing)
+def test_a_clip_shorter_than_a_segment_is_padded_and_the_padding_masked(tmp_path, samples, framing, edges):
+    module, cut = module_and_cut(framing, edges)
     utterance = write(tmp_path / "a.wav", samples)
     item = cut(utterance, 0, 8)
     audio = samples if samples < HOP else samples // HOP * HOP

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import reference
 from conftest import speech_like_mel, tiny_mel_config, voice
 from vocoder.config import MelConfig
+from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.spectrum import LogPowerSpectrum
 
@@ -24,6 +26,8 @@ DIALECTS: dict[str, dict[str, Any]] = {
     "power": {"power": 2.0, "floor": 1e-10},
     "pre-emphasis": {"pre_emphasis": 0.97},
     "narrow": {"f_min": 80.0, "f_max": 7600.0, "n_mels": 40},
+    "guard added": {"guard": "add", "floor": 1.0},
+    "filters for another rate": {"sample_rate": 24_000, "filterbank_sample_rate": 16_000},
 }
 
 
@@ -47,6 +51,17 @@ def test_the_flat_spectrum_of_a_click_comes_out_flat(name: str) -> None:
     level = LogPowerSpectrum(config)(LogMelSpectrogram(config)(click))[0, 2]
     # Of the mel's float32: 1e-6 of up to a hundred decibels.
     torch.testing.assert_close(level, torch.full_like(level, 2 * math.log(0.5)), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_flat_spectrum_of_a_click_comes_out_flat_in_every_preset(name: str) -> None:
+    # Layout aside: within the network, bands are first. The window's weight at a frame's centre is 1, or nearly.
+    config = replace(CATALOGUE[name].mel, layout="bands_first", pre_emphasis=0.0)
+    hop_length, height = config.hop_length, 0.5
+    click = torch.zeros(1, 16 * hop_length)
+    click[0, 8 * hop_length + (hop_length // 2 if config.framing == "half_hop" else 0)] = height
+    level = LogPowerSpectrum(config)(LogMelSpectrogram(config)(click))[0, 8]
+    assert level.sub(2 * math.log(height)).abs().max() < 0.02
 
 
 def test_pre_emphasis_is_undone() -> None:

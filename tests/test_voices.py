@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vocoder import Vocoder
-from vocoder.inference.vocoder import DEFAULT_MODEL, voices
+from vocoder.inference.models import voices
+from vocoder.inference.vocoder import DEFAULT_MODEL
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 

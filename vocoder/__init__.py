@@ -3,16 +3,19 @@
     waveform = vocoder.infer(mel)                                       # one call, the voice that ships with it
     model = vocoder.Vocoder.from_pretrained("folder, .ckpt or hub id")  # your own
     waveform = model.infer(mel, seed=1, temperature=0.9)
+    waveform = model.infer(mel, dialect="tacotron2")                    # mels of any system that `dialects` lists
+    stream = model.stream()                                             # frames in as they come, samples out
 
 The rooms of the package, in the order in which the signal flows:
 
     config      what a mel means and what the network looks like: `MelConfig`, `NetworkConfig`
-    features    audio files, and waveform → mel
+    features    audio files, waveform → mel, and mels of one dialect → another's
     model       the network: mel and past samples → the law of the next sample
     engines     generation, sample by sample
-    inference   `Vocoder`: loading, checking, inferring
+    inference   `Vocoder`: loading, checking, inferring, streaming
     data        corpora for training
     training    the Lightning module and the command `fit`
+    interop     other projects' models and pipelines
     cli         the command line
 
 Importing this loads nothing of training: neither Lightning nor wandb, librosa or torchaudio.
@@ -20,7 +23,11 @@ Importing this loads nothing of training: neither Lightning nor wandb, librosa o
 
 from importlib.metadata import PackageNotFoundError, version
 
-from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig
+from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, WaveformConfig
+from vocoder.features.conversion import convert_mel
+from vocoder.features.dialects import DIALECTS as dialects  # noqa: N811 a mapping for its readers, a constant for us
+from vocoder.features.dialects import guess_dialect
+from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.vocoder import Vocoder, infer
 
 try:
@@ -28,4 +35,17 @@ try:
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "unknown"
 
-__all__ = ["DistributionConfig", "MelConfig", "NetworkConfig", "Vocoder", "VocoderConfig", "__version__", "infer"]
+__all__ = [
+    "DistributionConfig",
+    "LogMelSpectrogram",
+    "MelConfig",
+    "NetworkConfig",
+    "Vocoder",
+    "VocoderConfig",
+    "WaveformConfig",
+    "__version__",
+    "convert_mel",
+    "dialects",
+    "guess_dialect",
+    "infer",
+]

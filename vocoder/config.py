@@ -45,7 +45,7 @@ class MelConfig:
         n_fft: Length of the Fourier transform, in samples.
         win_length: Length of the analysis window, in samples, at most `n_fft`.
         hop_length: Samples per frame.
-        window: `hann` is periodic, `hann_symmetric` is NeMo's.
+        window: `hann` is periodic, `hann_symmetric` is NeMo's; `sine` is its root, half a sample in, of lws.
         n_mels: Number of bands.
         f_min: Lower edge of the lowest band, in Hz.
         f_max: Upper edge of the highest band, in Hz, at most half the sample rate.
@@ -73,7 +73,7 @@ class MelConfig:
     n_fft: int = 1024
     win_length: int = 1024
     hop_length: int = 256
-    window: Literal["hann", "hann_symmetric"] = "hann"
+    window: Literal["hann", "hann_symmetric", "sine"] = "hann"
     n_mels: int = 80
     f_min: float = 0.0
     f_max: float = 8000.0
@@ -99,6 +99,10 @@ class MelConfig:
         for name in ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels"):
             _require(getattr(self, name) > 0, f"mel.{name} must be positive, but is {getattr(self, name)}.")
         _require(
+            self.filterbank_sample_rate is None or self.filterbank_sample_rate > 0,
+            f"mel.filterbank_sample_rate must be positive, or left out, but is {self.filterbank_sample_rate}.",
+        )
+        _require(
             self.hop_length <= self.win_length <= self.n_fft,
             f"mel needs hop_length <= win_length <= n_fft, but has {self.hop_length}, {self.win_length}, {self.n_fft}.",
         )
@@ -109,6 +113,8 @@ class MelConfig:
         )
         _require(self.power > 0, f"mel.power must be positive, but is {self.power}.")
         _require(self.floor > 0, f"mel.floor must be positive, but is {self.floor}.")
+        for name in ("power_epsilon", "power_floor"):
+            _require(getattr(self, name) >= 0, f"mel.{name} must be >= 0, but is {getattr(self, name)}.")
         for name in ("shift", "scale"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):
@@ -131,12 +137,12 @@ class MelConfig:
 
     @property
     def log_floor(self) -> float:
-        """Logarithm of the floor, before shift and scale: what digital silence becomes."""
+        """Logarithm of the floor, before shift and scale: what digital silence becomes at least."""
         return self.log_factor * math.log(self.floor)
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Values that speech at any level can take, after shift and scale; a rough upper end, an exact lower one.
+        """Values that speech at any level can take, after shift and scale; the upper end is rough, none is below the lower.
 
         Full-scale noise reaches a band value near 1 (Slaney norm) or some 100 (none); beyond is another dialect.
         """

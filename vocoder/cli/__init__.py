@@ -1,4 +1,4 @@
-"""The command line: `vocoder infer`, `export`, `bench`, `info`, and training's `fit`, `validate` and `test`.
+"""The command line: `vocoder infer`, `dialects`, `export`, `bench`, …, and training's `fit`, `validate` and `test`.
 
 Each module adds its commands to the parser and runs them.
 """
@@ -11,12 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import vocoder
-from vocoder.cli.bench import add_bench
+from vocoder.cli.bench import add_bench, add_bench_live
 from vocoder.cli.corpora import add_preparation
+from vocoder.cli.dialects import add_dialects
+from vocoder.cli.hub import add_push
 from vocoder.cli.infer import add_infer
 from vocoder.cli.info import add_info
-from vocoder.cli.models import add_export
+from vocoder.cli.models import add_export, add_import_r9y9
+from vocoder.cli.onnx import add_export_onnx
+from vocoder.cli.recipes import add_new_recipe
 
+COMMANDS = (
+    add_infer, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation, add_new_recipe,
+    add_bench, add_bench_live, add_info,
+)  # fmt: skip
 TRAINING = {
     "fit": "train a model",
     "validate": "measure a checkpoint on held-out speech",
@@ -51,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vocoder", description="Mel spectrograms to waveforms.")
     parser.add_argument("--version", action="version", version=vocoder.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_infer, add_export, add_preparation, add_bench, add_info):
+    for add in COMMANDS:
         add(commands)
     for name, text in TRAINING.items():  # for the list of commands only; see `main`
         commands.add_parser(name, help=f"{text}; `vocoder {name} --help` says more", add_help=False)

@@ -1,4 +1,4 @@
-"""`vocoder bench`: how fast this machine generates."""
+"""`vocoder bench` and `bench-live`: how fast this machine generates, and how many streams it serves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vocoder.config import NETWORKS, VocoderConfig
 from vocoder.engines.benchmark import Plan, default_threads, format_rows, run_benchmark
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
+from vocoder.inference.live import format_live, run_live
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 
@@ -35,6 +36,39 @@ def add_bench(commands: Any) -> None:
     bench.add_argument("--seconds", type=float, default=1.0, help="that a run takes, roughly")
     bench.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
     bench.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
+
+
+def add_bench_live(commands: Any) -> None:
+    """Add the command to a parser's."""
+    live = commands.add_parser("bench-live", help="measure how many streams this machine serves at once")
+    live.set_defaults(run=_bench_live)
+    network = live.add_mutually_exclusive_group()
+    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
+    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
+    live.add_argument("--precision", default="auto", help="of the engine's products")
+    live.add_argument("--streams", default="1,2,4,8", help="at once; %(default)s if left out")
+    live.add_argument("--threads", type=int, default=1, help="of each stream; %(default)s if left out")
+    live.add_argument("--chunk-frames", type=int, default=10, help="that come at a time; %(default)s if left out")
+    live.add_argument("--seconds", type=float, default=20.0, help="of sound, for each stream; %(default)s if left out")
+    live.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
+
+
+def _bench_live(options: argparse.Namespace) -> None:
+    counts = _numbers("streams", options.streams)
+    if min(counts) < 1 or options.chunk_frames < 1 or options.seconds <= 0:
+        raise ValueError("--streams, --chunk-frames and --seconds must be positive. Leave them out when in doubt.")
+    name, config, network = _network(options)
+    model = Vocoder(config, network)
+    run = {"precision": options.precision, "threads": options.threads}
+    rows = run_live(model, counts, options.chunk_frames, options.seconds, **run)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(
+        f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}: {name}, {options.precision}, chunks of"
+    )
+    print(f"{rows[0]['chunk_ms']:.0f} ms; look-ahead of the network, in addition: {1000 * model.latency:.0f} ms")
+    print(format_live(rows))
 
 
 def _bench(options: argparse.Namespace) -> None:

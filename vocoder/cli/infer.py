@@ -1,4 +1,4 @@
-"""`vocoder infer`: files of mels or audio in, .wav files out."""
+"""`vocoder infer`: files of mels or audio in, .wav files out; or a stream."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder.cli.stream import KEPT as STREAMED
+from vocoder.cli.stream import run_stream
+from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
+from vocoder.features.conversion import resolve_dialect
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
-KEPT = ("seed", "temperature", "engine", "precision", "threads", "fold", "speaker")  # options that `Vocoder.infer` has
+KEPT = (*STREAMED, "fold")  # options that `Vocoder.infer` has
 
 
 def add_infer(commands: Any) -> None:
     """Add the command to a parser's."""
-    infer = commands.add_parser("infer", help="turn mels (or audio, for copy synthesis) into .wav files")
+    infer = commands.add_parser("infer", help="turn mels (or audio, for copy synthesis) into waveforms")
     infer.set_defaults(run=_infer)
     infer.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="INPUT",
         help="mel (.npy or .pt, of shape (n_mels, frames)), or an audio file",
     )
+    infer.add_argument("--stream", action="store_true", help="instead of files: frames from stdin, samples to stdout")
     infer.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
-    infer.add_argument("--output-dir", type=Path, required=True, help="where each INPUT becomes its name with .wav")
+    infer.add_argument("--output-dir", type=Path, help="where each INPUT becomes its name with .wav")
     infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
     infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
     infer.add_argument("--engine", default="auto", help="auto for the fastest")
@@ -40,17 +45,40 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
     infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
     infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
+    infer.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
+    infer.add_argument("--stats", help="file of mean and scale by which the mels are normalised")
+    infer.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
 
 def _infer(options: argparse.Namespace) -> None:
+    if options.stream:
+        _check_stream(options)
+        run_stream(options)
+    else:
+        _infer_files(options)
+
+
+def _check_stream(options: argparse.Namespace) -> None:
+    extra = [str(name) for name in options.inputs]
+    extra += [f"--{name.replace('_', '-')}" for name in ("output_dir", "fold", "overwrite") if getattr(options, name)]
+    if extra:
+        raise ValueError(f"--stream reads stdin and writes stdout, but there is {', '.join(extra)}. Leave it out.")
+
+
+def _infer_files(options: argparse.Namespace) -> None:
+    if not (options.inputs and options.output_dir):
+        raise ValueError(
+            "`vocoder infer` needs files and --output-dir, or --stream. Example: vocoder infer a.npy --output-dir out."
+        )
     outputs = _plan(options.inputs, options.output_dir, options.overwrite)
     model = Vocoder.from_pretrained(options.model)
     keep = {name: getattr(options, name) for name in KEPT}
+    dialect = model.mel if options.dialect is None else resolve_dialect(options.dialect, options.stats)
     for source, target in outputs.items():
         try:
-            mel = _read_mel(source, model)
-            samples = mel.shape[-1] * model.hop_length
+            mel = _read_mel(source, dialect)
+            samples = mel.shape[-1 if dialect.layout == "bands_first" else -2] * model.hop_length
             with tqdm(total=samples, desc=source.name, unit=" samples", unit_scale=True, disable=None) as bar:
                 waveform = model.infer(mel, progress=bar.update, **keep)
         except (TypeError, ValueError) as error:
@@ -87,19 +115,19 @@ def _check_writable(folder: Path) -> None:
         raise OSError(f"--output-dir must be writable, but {folder} is not ({error}). Choose another.") from error
 
 
-def _read_mel(path: Path, model: Vocoder) -> Tensor:
-    """The mel in a file, or of the speech in it: (n_mels, frames)."""
+def _read_mel(path: Path, dialect: MelConfig) -> Tensor:
+    """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it."""
     if path.suffix.lower() not in MEL_SUFFIXES:
-        return _analyse(path, model)
+        return _analyse(path, dialect)
     mel = _load_array(path)
     return mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
 
 
-def _analyse(path: Path, model: Vocoder) -> Tensor:
+def _analyse(path: Path, dialect: MelConfig) -> Tensor:
     from vocoder.features.mel import LogMelSpectrogram  # torchaudio's: for copy synthesis only
 
-    waveform = load_audio(path, model.sample_rate)
-    mel: Tensor = LogMelSpectrogram(model.mel)(waveform.unsqueeze(0))[0]
+    waveform = load_audio(path, dialect.sample_rate)
+    mel: Tensor = LogMelSpectrogram(dialect)(waveform.unsqueeze(0))[0]
     return mel
 
 

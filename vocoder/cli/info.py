@@ -15,7 +15,7 @@ from vocoder.engines import ENGINES
 from vocoder.engines.library import chosen_instruction_set, instruction_sets
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
-from vocoder.inference.vocoder import voices
+from vocoder.inference.models import voices
 from vocoder.model.wavenet import WaveNet
 
 

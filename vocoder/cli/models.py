@@ -1,4 +1,4 @@
-"""`vocoder export`: models from one form to another."""
+"""`vocoder export` and `import-r9y9`: models from one form to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vocoder.inference.bundle import CONFIG_FILE, load_checkpoint, save_bundle
+from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
+from vocoder.interop.r9y9 import import_r9y9
 
 
 def add_export(commands: Any) -> None:
@@ -15,13 +16,43 @@ def add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="make a model folder out of a training checkpoint")
     export.set_defaults(run=_export)
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .ckpt file")
-    export.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="the folder to make")
-    export.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
+    _add_output(export)
+
+
+def add_import_r9y9(commands: Any) -> None:
+    """Add the command to a parser's."""
+    text = "make a model folder out of a checkpoint of github.com/r9y9/wavenet_vocoder"
+    convert = commands.add_parser("import-r9y9", help=text, description=text)
+    convert.set_defaults(run=_import_r9y9)
+    convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file; *_ema.pth sounds better")
+    convert.add_argument("hparams", type=Path, metavar="HPARAMS", help="the hparams.json beside it")
+    _add_output(convert)
+    convert.add_argument(
+        "--stats", type=Path, metavar="FILE", help="mean and scale of its mels: .npz, .npy, .h5 or .json"
+    )
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="the folder to make")
+    command.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
 
 
 def _export(options: argparse.Namespace) -> None:
+    _check_output(options)
+    _save(load_checkpoint(options.checkpoint), options)
+
+
+def _import_r9y9(options: argparse.Namespace) -> None:
+    _check_output(options)
+    _save(import_r9y9(options.checkpoint, options.hparams, options.stats), options)
+
+
+def _check_output(options: argparse.Namespace) -> None:
     if (options.output_dir / CONFIG_FILE).exists() and not options.overwrite:
         raise FileExistsError(f"Nothing is replaced unasked, but {options.output_dir} holds a model. Pass --overwrite.")
-    config, network, training = load_checkpoint(options.checkpoint)
+
+
+def _save(bundle: Bundle, options: argparse.Namespace) -> None:
+    config, network, training = bundle
     save_bundle(options.output_dir, config, network, training)
     print(os.fspath(options.output_dir))

@@ -48,7 +48,7 @@ class VocoderDataModule(LightningDataModule):
         self.segment_frames, self.validation_frames = segment_frames, validation_frames
         left, right = LogMelSpectrogram(mel).padding
         reach = margin_frames * mel.hop_length
-        self.cut = Cut(mel.hop_length, (reach + left, reach + right))
+        self.cut = Cut(mel.hop_length, (reach + left, reach + right), mel.edges)
         self.splits: dict[str, list[Utterance]] = {}
 
     def setup(self, stage: str) -> None:

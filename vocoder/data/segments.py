@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -23,10 +24,12 @@ class Cut:
     Attributes:
         hop_length: Samples per frame; a piece begins and ends between frames.
         margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
+        edges: How an utterance goes on beyond its ends; see `MelConfig`.
     """
 
     hop_length: int
     margin: tuple[int, int]
+    edges: Literal["reflect", "zero"] = "reflect"
 
     def frames(self, utterance: Utterance) -> int:
         """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
@@ -36,9 +39,10 @@ class Cut:
         """Read `frames` frames from frame `start` on, with the margin.
 
         Returns:
-            `waveform` (margin + frames · hop_length + margin,): beyond the utterance's ends it is reflected, as
-            `LogMelSpectrogram` does. `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,):
-            the utterance's first frame and the one after its last, counted from the beginning of the piece.
+            `waveform` (margin + frames · hop_length + margin,): beyond the utterance's ends it is reflected or silent,
+            as `LogMelSpectrogram` does (after pre-emphasis, if the dialect has one: the outermost frames then differ).
+            `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,): the utterance's first frame
+            and the one after its last, counted from the beginning of the piece.
 
         Raises:
             CorpusError: The file is no longer as it was when the corpus was checked.
@@ -46,9 +50,10 @@ class Cut:
         samples = utterance.samples
         first, stop = start * self.hop_length - self.margin[0], (start + frames) * self.hop_length + self.margin[1]
         audio = _read(utterance, max(first, 0), min(stop, samples))
-        audio = np.pad(audio, (max(-first, 0), 0), mode="reflect")
+        mode: Literal["reflect", "constant"] = "reflect" if self.edges == "reflect" else "constant"
+        audio = np.pad(audio, (max(-first, 0), 0), mode=mode)
         # The right end: the last frame's margin is reflected, a clip shorter than the segment is silent beyond it.
-        audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode="reflect")
+        audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode=mode)
         audio = np.pad(audio, (0, stop - first - len(audio)))
         whole = min(self.frames(utterance) * self.hop_length, samples)
         return {

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 from torch import Tensor
@@ -52,12 +53,21 @@ def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    levels = (waveform.detach().cpu().double() * 32768).round().clamp(-32768, 32767).short().numpy()
     try:
-        soundfile.write(temporary, levels, sample_rate, subtype="VORBIS" if path.suffix == ".ogg" else "PCM_16")
+        soundfile.write(
+            temporary, to_levels(waveform), sample_rate, subtype="VORBIS" if path.suffix == ".ogg" else "PCM_16"
+        )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_levels(waveform: Tensor) -> npt.NDArray[np.int16]:
+    """16-bit levels of a waveform in [-1, 1]; beyond is clipped."""
+    levels: npt.NDArray[np.int16] = (
+        (waveform.detach().cpu().double() * 32768).round().clamp(-32768, 32767).short().numpy()
+    )
+    return levels
 
 
 def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:

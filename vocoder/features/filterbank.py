@@ -1,7 +1,7 @@
-"""The mel filterbank: triangles between edges evenly spaced on the mel scale.
+"""The analysis window, and the mel filterbank: triangles between edges evenly spaced on the mel scale.
 
-In our own few lines because inference needs it (the linear predictor undoes it) and runs without torchaudio; the tests
-hold it equal to librosa's and torchaudio's.
+In our own few lines because inference needs them (the linear predictor undoes them) and runs without torchaudio; the
+tests hold them equal to librosa's and torchaudio's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+
+
+def analysis_window(mel: MelConfig) -> Tensor:
+    """Window (win_length,), float64, that multiplies the waveform before the Fourier transform."""
+    if mel.window == "sine":
+        return torch.sin(math.pi * (torch.arange(mel.win_length, dtype=torch.float64) + 0.5) / mel.win_length)
+    return torch.hann_window(mel.win_length, periodic=mel.window == "hann", dtype=torch.float64)
 
 
 def hz_to_mel(hz: Tensor, scale: str) -> Tensor:

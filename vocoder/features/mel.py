@@ -1,6 +1,11 @@
-"""Waveform → log-mel spectrogram, as a `MelConfig` says: the only place that knows padding, logarithm and floor."""
+"""Waveform → log-mel spectrogram, as a `MelConfig` says, and back as far as the bands.
+
+The only place that knows padding, logarithm and floor.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +13,16 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.audio import pre_emphasis
-from vocoder.features.filterbank import mel_filterbank
+from vocoder.features.filterbank import analysis_window, mel_filterbank
+
+FAINTEST = 1e-3  # of an added floor: what is said of bands below is rounding, or a model's error
 
 
 class LogMelSpectrogram(nn.Module):
     """The mel spectrogram of a dialect, on torchaudio's spectrogram.
 
-    Always float32, also under autocast: eight bits of mantissa are no spectrogram.
+    In float64, also under autocast: where a frame is loud, float32's Fourier transform leaves its rounding in the quiet
+    bands, some 1e-4 of a neper.
 
     Args:
         config: The dialect.
@@ -40,16 +48,16 @@ class LogMelSpectrogram(nn.Module):
             n_fft=config.n_fft,
             win_length=config.win_length,
             hop_length=config.hop_length,
-            window_fn=torch.hann_window,
-            wkwargs={"periodic": config.window == "hann"},
+            window_fn=lambda _: analysis_window(config),
             power=None,
             center=False,
         )
         # torchaudio's window follows from the config, and has no place in a checkpoint.
         self.spectrogram.register_buffer("window", self.spectrogram.window, persistent=False)
-        self.register_buffer("filterbank", mel_filterbank(config).float().T.contiguous(), persistent=False)
-        self.register_buffer("shift", torch.as_tensor(config.shift).reshape(-1, 1), persistent=False)
-        self.register_buffer("scale", torch.as_tensor(config.scale).reshape(-1, 1), persistent=False)
+        self.register_buffer("filterbank", mel_filterbank(config).T.contiguous(), persistent=False)
+        for name, value in (("shift", config.shift), ("scale", config.scale)):
+            column = torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1)
+            self.register_buffer(name, column, persistent=False)
 
     @property
     def padding(self) -> tuple[int, int]:
@@ -64,35 +72,39 @@ class LogMelSpectrogram(nn.Module):
 
         Args:
             waveform: (batch, time), in [-1, 1].
-            padded: The waveform already holds `padding` true samples on each side; otherwise its ends are reflected.
+            padded: The waveform already holds `padding` true samples on each side; otherwise it goes on beyond its ends
+                as the dialect's `edges` say.
 
         Returns:
-            (batch, n_mels, frames): frames = time // hop_length with half-hop framing, 1 + time // hop_length centred.
+            (batch, n_mels, frames), or (batch, frames, n_mels) if the dialect's layout is `frames_first`; float32.
+            With half-hop framing frames = time // hop_length, centred 1 + time // hop_length.
 
         Raises:
-            ValueError: The waveform is too short to be reflected.
+            ValueError: The waveform is too short to be reflected, or for a frame.
         """
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.float()
+            waveform = waveform.double()
             if self.config.pre_emphasis:
                 waveform = pre_emphasis(waveform, self.config.pre_emphasis)
             if not padded:
-                waveform = self._reflect(waveform)
-            return self._log(self._bands(waveform))
+                waveform = self._pad(waveform)
+            mel = self._log(self._bands(waveform)).float()
+            return mel if self.config.layout == "bands_first" else mel.transpose(1, 2).contiguous()
 
-    def _reflect(self, waveform: Tensor) -> Tensor:
+    def _pad(self, waveform: Tensor) -> Tensor:
         left, right = self.padding
-        shortest = max(left, right) + 1
+        reflected = self.config.edges == "reflect"
+        shortest = max(left, right) + 1 if reflected else self.config.n_fft - left - right
         if waveform.shape[-1] < shortest:
             raise ValueError(
                 f"A mel with n_fft {self.config.n_fft} needs at least {shortest} samples, but the waveform has "
                 f"{waveform.shape[-1]}. Pad it with silence."
             )
-        return F.pad(waveform.unsqueeze(1), (left, right), mode="reflect").squeeze(1)
+        return F.pad(waveform.unsqueeze(1), (left, right), mode="reflect" if reflected else "constant").squeeze(1)
 
     def _bands(self, waveform: Tensor) -> Tensor:
         stft = self.spectrogram(waveform)
-        power = stft.real.square() + stft.imag.square() + self.config.power_epsilon
+        power = (stft.real.square() + stft.imag.square() + self.config.power_epsilon).clamp(min=self.config.power_floor)
         spectrum = power if self.config.power == 2 else power.pow(self.config.power / 2)
         return torch.matmul(self.filterbank, spectrum)
 
@@ -101,3 +113,21 @@ class LogMelSpectrogram(nn.Module):
         guarded = bands.clamp(min=config.floor) if config.guard == "clamp" else bands + config.floor
         mel = (guarded.log() * config.log_factor - self.shift) / self.scale
         return mel if config.clip is None else mel.clamp(*config.clip)
+
+
+def log_bands(mel: Tensor, config: MelConfig) -> Tensor:
+    """Undo what follows the filterbank.
+
+    Args:
+        mel: (..., n_mels), in the dialect.
+        config: The dialect.
+
+    Returns:
+        Natural logarithm of each band (..., n_mels); of one that an added floor hides, `FAINTEST` of that floor.
+    """
+    shift, scale = (torch.as_tensor(v, dtype=mel.dtype, device=mel.device) for v in (config.shift, config.scale))
+    guarded = (mel * scale + shift) / config.log_factor
+    if config.guard == "clamp":
+        return guarded
+    log_floor = math.log(config.floor)
+    return log_floor + torch.expm1(guarded - log_floor).clamp(min=FAINTEST).log()

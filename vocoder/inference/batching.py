@@ -1,11 +1,11 @@
-"""Many utterances of different lengths side by side: when one ends, the next takes its place."""
+"""Conditioning and noise to waveforms: utterances of one length, or of several, one taking the place of another."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,10 +14,46 @@ from vocoder.engines import Engine
 from vocoder.engines.base import Progress
 from vocoder.model.wavenet import PARTS, Conditioning
 
+PIECE_FRAMES = 64  # generated at a time, so that noise needs constant memory; no bit of the waveform depends on it
 TURN_FRAMES = 16  # generated between two looks at who has ended; the surplus of those that end is thrown away
 
 # From utterances' numbers, the first sample and the number of samples to noise (utterances, samples, 2).
 Draw = Callable[[Sequence[int], int, int], Tensor]
+
+
+def continue_waveform(
+    engine: Engine,
+    conditioning: Conditioning,
+    *,
+    state: Any,
+    draw: Draw,
+    numbers: Sequence[int],
+    temperature: float,
+    first: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Tensor, Any]:
+    """Generate utterances of equal length side by side, or their next frames.
+
+    Args:
+        engine: Generates.
+        conditioning: Of the frames to generate.
+        state: After the frames before; consumed.
+        draw: Gives the noise.
+        numbers: Each utterance's, which make its noise.
+        temperature: See `Engine.generate`.
+        first: Frame with which the conditioning begins.
+        progress: See `Engine.generate`.
+
+    Returns:
+        Waveforms (batch, frames · hop_length), and the state after them.
+    """
+    hop_length, pieces = engine.network.hop_length, []
+    for start in range(0, conditioning.frames, PIECE_FRAMES):
+        piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
+        noise = draw(numbers, (first + start) * hop_length, piece.frames * hop_length)
+        waveform, state = engine.generate(piece, noise, state, temperature=temperature, progress=progress, consume=True)
+        pieces.append(waveform)
+    return torch.cat(pieces, dim=1), state
 
 
 class Utterance(NamedTuple):

@@ -115,7 +115,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
             "`network`. Pass one that `vocoder fit` has written."
         ) from None
     config = _parse_config({"format_version": FORMAT_VERSION, **values}, path)
-    return Bundle(config, _build(config, weights, path), {"steps": checkpoint.get("global_step")})
+    training = {"steps": checkpoint.get("global_step"), **checkpoint.get("training", {})}
+    return Bundle(config, _build(config, weights, path), training)
 
 
 def _unpickle(path: Path) -> Any:

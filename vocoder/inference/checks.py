@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.features.dialects import guess_dialect
 
 
-def check_mel(mel: Any, config: MelConfig) -> Tensor:
-    """Bring a mel into the form that the network takes.
+def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
+    """Bring a mel into the form that conversion and network take.
 
     Args:
-        mel: Tensor or array (n_mels, frames) or (batch, n_mels, frames), of any floating type.
-        config: The model's dialect.
+        mel: Tensor or array, of any floating type: (n_mels, frames) or (batch, n_mels, frames), the last two axes the
+            other way round if the dialect's layout says so.
+        dialect: What it is said to be.
 
     Returns:
         (batch, n_mels, frames), float32, detached; batch is 1 for a single mel.
@@ -26,16 +28,43 @@ def check_mel(mel: Any, config: MelConfig) -> Tensor:
     Raises:
         TypeError: The mel is no tensor or array of real floating-point numbers.
         ValueError: Its shape is another, or it holds NaN or infinity.
-
-    Warns:
-        UserWarning: No log-mel of this dialect looks like these values.
     """
     given = _to_tensor(mel)
-    _check_shape(given, config)
-    mels = given.detach().float().reshape(-1, *given.shape[-2:])
-    _check_finite(mels)
-    _check_range(mels, config)
+    _check_shape(given, dialect)
+    if 0 in given.shape:
+        raise ValueError(f"{_shape_rule(given, dialect)} It is empty: pass at least one frame.")
+    mels = _bands_first(given, dialect)
+    broken = ~mels.isfinite().all(dim=1)
+    if broken.any():
+        utterance, frame = (int(position) for position in broken.nonzero()[0])
+        raise ValueError(_about_broken(f"frame {frame} of utterance {utterance}", broken))
     return mels
+
+
+def check_chunk(mel: Any, dialect: MelConfig, seen: int) -> Tensor:
+    """As `check_mel`, for the next frames of one utterance, possibly none, `seen` having come before."""
+    given = _to_tensor(mel)
+    _check_shape(given, dialect)
+    mels = _bands_first(given, dialect)
+    if len(mels) != 1:
+        raise ValueError(f"A stream takes one utterance, but `mel` is a batch of {len(mels)}. Make a stream for each.")
+    broken = ~mels.isfinite().all(dim=1)
+    if broken.any():
+        raise ValueError(_about_broken(f"frame {seen + int(broken[0].nonzero()[0])} of the stream", broken))
+    return mels
+
+
+def _bands_first(mel: Tensor, dialect: MelConfig) -> Tensor:
+    mel = mel.detach().float()
+    mel = mel if dialect.layout == "bands_first" else mel.transpose(-2, -1)
+    return mel if mel.ndim == 3 else mel.unsqueeze(0)
+
+
+def _about_broken(which: str, broken: Tensor) -> str:
+    return (
+        f"`mel` must be finite, but {which} is the first of {int(broken.sum())} that hold NaN or infinity. "
+        "Clamp the spectrum before its logarithm, or look at the model that made it."
+    )
 
 
 def _to_tensor(mel: Any) -> Tensor:
@@ -73,42 +102,52 @@ def _about_dtype(dtype: Any) -> str:
     return f"`mel` must hold real floating-point numbers, but holds {dtype}. {remedy}"
 
 
-def _check_shape(mel: Tensor, config: MelConfig) -> None:
-    shape, n_mels = tuple(mel.shape), config.n_mels
-    rule = f"`mel` must have shape ({n_mels}, frames) or (batch, {n_mels}, frames), but has {shape}."
+def _check_shape(mel: Tensor, dialect: MelConfig) -> None:
+    shape, n_mels, rule = tuple(mel.shape), dialect.n_mels, _shape_rule(mel, dialect)
+    first = dialect.layout == "bands_first"
     if mel.ndim not in (2, 3):
         raise ValueError(f"{rule} Pass mel[None] to add an axis, or mel.squeeze() to remove axes of length 1.")
-    if shape[-2] != n_mels and shape[-1] == n_mels:
-        raise ValueError(f"{rule} It is time-first: pass mel.transpose{'(0, 1)' if mel.ndim == 2 else '(1, 2)'}.")
-    if 0 in shape:
-        raise ValueError(f"{rule} It is empty: pass at least one frame.")
-    if shape[-2] != n_mels:
-        raise ValueError(f"{rule} Take a model for mels with {shape[-2]} bands, or compute mels with {n_mels}.")
+    bands, frames = shape[-2:] if first else shape[:-3:-1]
+    if bands != n_mels and frames == n_mels:
+        order = "time-first" if first else "bands-first"
+        raise ValueError(f"{rule} It is {order}: pass mel.transpose{'(0, 1)' if mel.ndim == 2 else '(1, 2)'}.")
+    if bands != n_mels:
+        raise ValueError(f"{rule} Take a model for mels with {bands} bands, or compute mels with {n_mels}.")
 
 
-def _check_finite(mel: Tensor) -> None:
-    broken = ~mel.isfinite().all(dim=1)
-    if broken.any():
-        utterance, frame = (int(position) for position in broken.nonzero()[0])
-        raise ValueError(
-            f"`mel` must be finite, but frame {frame} of utterance {utterance} is the first of {int(broken.sum())} "
-            "that hold NaN or infinity. Clamp the spectrum before its logarithm, or look at the model that made it."
+def _shape_rule(mel: Tensor, dialect: MelConfig) -> str:
+    axes = f"{dialect.n_mels}, frames" if dialect.layout == "bands_first" else f"frames, {dialect.n_mels}"
+    return f"`mel` must have shape ({axes}) or (batch, {axes}), but has {tuple(mel.shape)}."
+
+
+class RangeCheck:
+    """Warns, once, of values far outside a dialect, or so loud throughout that they are another scale's.
+
+    Args:
+        dialect: What the mels are said to be.
+    """
+
+    def __init__(self, dialect: MelConfig) -> None:
+        self.dialect, self.warned = dialect, False
+
+    def __call__(self, mel: Tensor) -> None:
+        """Look at the next frames (batch, n_mels, frames)."""
+        low, high = self.dialect.value_range
+        slack, loud = 0.1 * (high - low), low + 0.75 * (high - low)
+        if self.warned or mel.shape[-1] == 0:
+            return
+        lowest, highest = float(mel.min()), float(mel.max())
+        if low - slack <= lowest <= loud and highest <= high + slack:
+            return
+        self.warned = True
+        guesses = guess_dialect(mel)
+        guess = f" Is it {guesses[0]!r}? Then pass dialect={guesses[0]!r}." if guesses else ""
+        warnings.warn(
+            f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {self.dialect.log}), but lies "
+            f"between {lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
+            "`vocoder dialects` lists those that are known.",
+            stacklevel=3,  # the caller of infer
         )
-
-
-def _check_range(mel: Tensor, config: MelConfig) -> None:
-    """Warn of values far outside the dialect, or so loud throughout that they are another scale's."""
-    low, high = config.value_range
-    lowest, highest = float(mel.min()), float(mel.max())
-    slack, loud = 0.1 * (high - low), low + 0.75 * (high - low)
-    if low - slack <= lowest <= loud and highest <= high + slack:
-        return
-    warnings.warn(
-        f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {config.log}), but lies between "
-        f"{lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise. "
-        "Compute it as the model's `mel` attribute says.",
-        stacklevel=4,  # the caller of infer
-    )
 
 
 def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,22 @@ from torch import Tensor
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
-from vocoder.inference.batching import Utterance, run_side_by_side
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, load_bundle, load_checkpoint, save_bundle
-from vocoder.inference.checks import check_fold, check_mel, check_speaker, check_temperature
+from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
+from vocoder.features.statistics import Stats
+from vocoder.inference.batching import Utterance, continue_waveform, run_side_by_side
+from vocoder.inference.bundle import Bundle, save_bundle
+from vocoder.inference.checks import RangeCheck, check_fold, check_mel, check_speaker, check_temperature
+from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
 from vocoder.inference.folding import count_pieces, infer_folded, measure_power
+from vocoder.inference.hub import push
+from vocoder.inference.models import ModelName, load_model, stamp
+from vocoder.inference.restoring import Restorer
+from vocoder.inference.stream import Stream
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 DEFAULT_MODEL = "kathleen-64"
-VOICES = Path(__file__).resolve().parents[1] / "voices"  # models that ship within the package
-PIECE_FRAMES = 64  # generated at a time, so that noise needs constant memory; no bit of the waveform depends on it
 
-ModelName = str | os.PathLike[str]
+_make_converter = lru_cache(maxsize=16)(make_converter)
 
 
 class Vocoder:
@@ -68,12 +71,20 @@ class Vocoder:
             ValueError: A file is damaged, or no vocoder's.
             ImportError: A hub id was given, and huggingface_hub is not installed.
         """
-        bundle = _load(model, revision)
+        bundle = load_model(model, revision)
         return cls(bundle.config, bundle.network.to(device or "cpu"), bundle.training)
 
     def save_pretrained(self, folder: ModelName) -> None:
         """Write the model as a bundle, for `from_pretrained` or the hub; see `save_bundle`."""
-        save_bundle(folder, self.config, self.network, self.training)
+        save_bundle(folder, *self._bundle)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish the model on the Hugging Face Hub, with a card; see `vocoder.inference.hub.push`."""
+        return push(self._bundle, repo_id, **options)
+
+    @property
+    def _bundle(self) -> Bundle:
+        return Bundle(self.config, self.network, self.training)
 
     @property
     def mel(self) -> MelConfig:
@@ -90,6 +101,23 @@ class Vocoder:
         """Samples per mel frame."""
         return self.config.mel.hop_length
 
+    @property
+    def latency(self) -> float:
+        """Seconds by which a stream's samples lag their frames: those of the frames that the network looks ahead."""
+        return self.config.network.margin_frames * self.hop_length / self.sample_rate
+
+    def fits(self, dialect: str | MelConfig, stats: Stats | None = None) -> Fit:
+        """What this model can do with mels of another dialect; true if `infer` takes them as they are.
+
+        Args:
+            dialect: Name of one of `vocoder.dialects`, or what a mel means.
+            stats: Mean and scale by which the mels are normalised; see `vocoder.features.statistics`.
+
+        Returns:
+            Says, printed, what differs and what becomes of it; `delay` is by how many samples the waveform lags.
+        """
+        return compare(dialect if stats is None else resolve_dialect(dialect, stats), self.mel)
+
     def infer(
         self,
         mel: Tensor | np.ndarray,
@@ -102,6 +130,9 @@ class Vocoder:
         speaker: int | Sequence[int] | Tensor | None = None,
         utterance: int = 0,
         fold: bool = False,
+        dialect: str | MelConfig | None = None,
+        stats: Stats | None = None,
+        approximate: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Turn mels into waveforms.
@@ -110,7 +141,7 @@ class Vocoder:
         Row b of a batch equals `infer(mel[b], utterance=utterance + b)` bit for bit.
 
         Args:
-            mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as `self.mel` says.
+            mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as the dialect says.
             seed: Of the noise, from 0 to 2**64 - 1.
             temperature: Multiplies the spread of each sample's law; positive. 1 samples the model, less is duller.
             engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
@@ -123,6 +154,10 @@ class Vocoder:
             fold: Cut what is long into pieces of a second or more, generate them side by side and join them: faster,
                 another waveform as another seed gives, and the joins are there to be looked for. Below two seconds it
                 changes nothing. See `vocoder.inference.folding`.
+            dialect: What the mel means, if not what `self.mel` says: a name in `vocoder.dialects`, or all its numbers.
+                It is converted; `fits` says in advance how well, and by how many samples the waveform then lags.
+            stats: Mean and scale by which the mel is normalised, or their file; see `vocoder.features.statistics`.
+            approximate: Also take a dialect that can only be converted approximately.
             progress: Called now and then with the number of samples made since the last call.
 
         Returns:
@@ -137,26 +172,31 @@ class Vocoder:
             UserWarning: The mel looks like another dialect's.
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
-        mels, fold = check_mel(mel, self.mel), check_fold(fold)
+        source = self._resolve(dialect, stats)
+        mels, fold = check_mel(mel, source), check_fold(fold)
+        RangeCheck(source)(mels)
         speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
         first = check_key("utterance", utterance)
-        utterances = [check_key("utterance", first + row) for row in range(len(mels))]
+        numbers = [check_key("utterance", first + row) for row in range(len(mels))]
+        convert = self._converter(source, approximate)
         runner = self._engine(engine, precision, threads)
-        conditioning = self._condition(mels, speakers)
+        conditioning = self._condition(mels, speakers, convert)
         draw = partial(self._noise, seed)
         if fold and count_pieces(self.network, conditioning.frames) > 1:
-            power = measure_power(mels, self.mel)
-            whole = infer_folded(runner, conditioning, power, utterances, draw, temperature, progress)
-            return whole if mel.ndim == 3 else whole[0]
-        state, pieces = runner.initial_state(len(mels)), []
-        for start in range(0, conditioning.frames, PIECE_FRAMES):
-            piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
-            noise = draw(utterances, start * self.hop_length, piece.frames * self.hop_length)
-            waveform, state = runner.generate(
-                piece, noise, state, temperature=temperature, progress=progress, consume=True
+            power = measure_power(mels if convert is None else convert(mels), self.mel)
+            whole = infer_folded(runner, conditioning, power, numbers, draw, temperature, progress)
+        else:
+            state = runner.initial_state(len(mels))
+            whole, _ = continue_waveform(
+                runner,
+                conditioning,
+                state=state,
+                draw=draw,
+                numbers=numbers,
+                temperature=temperature,
+                progress=progress,
             )
-            pieces.append(waveform)
-        whole = torch.cat(pieces, dim=1)
+        whole = self._restore(whole)
         return whole if mel.ndim == 3 else whole[0]
 
     def infer_many(
@@ -170,6 +210,9 @@ class Vocoder:
         threads: int | None = None,
         speaker: int | Sequence[int] | None = None,
         utterance: int = 0,
+        dialect: str | MelConfig | None = None,
+        stats: Stats | None = None,
+        approximate: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[Tensor]:
         """Turn mels of any lengths into waveforms, as many side by side as make best use of the machine.
@@ -177,7 +220,7 @@ class Vocoder:
         Waveform i equals `infer(mels[i], utterance=utterance + i)` bit for bit; only the samples per second differ.
 
         Args:
-            mels: Each (n_mels, frames), or (1, n_mels, frames).
+            mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
             seed: As for `infer`; so are all that are not named here.
             temperature: Likewise.
             engine: Likewise.
@@ -185,6 +228,9 @@ class Vocoder:
             threads: Likewise.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
             utterance: Index of the first utterance.
+            dialect: As for `infer`, of all.
+            stats: Likewise.
+            approximate: Likewise.
             progress: Likewise.
 
         Returns:
@@ -195,40 +241,129 @@ class Vocoder:
             ValueError: Likewise.
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
-        runner = self._engine(engine, precision, threads)
-        utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance))
+        source = self._resolve(dialect, stats)
+        convert, runner = self._converter(source, approximate), self._engine(engine, precision, threads)
+        utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance), source, convert)
         # The longest first: then the rows end at about the same time.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
-            waveforms[index] = waveform
+            waveforms[index] = self._restore(waveform[None])[0]
         return waveforms
 
+    def stream(
+        self,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        speaker: int | None = None,
+        utterance: int = 0,
+        dialect: str | MelConfig | None = None,
+        stats: Stats | None = None,
+        approximate: bool = False,
+    ) -> Stream:
+        """Begin an utterance whose mel comes in chunks.
+
+        What the stream gives, put together, is what `infer` with the same arguments gives of the whole mel, bit for bit
+        and for any chunks. It lags by `latency`, and needs the same memory after an hour as after a second.
+
+        Args:
+            seed: As for `infer`; so are all others.
+            temperature: Likewise.
+            engine: Likewise.
+            precision: Likewise.
+            threads: Likewise.
+            speaker: Likewise.
+            utterance: Likewise.
+            dialect: Likewise.
+            stats: Likewise.
+            approximate: Likewise.
+
+        Raises:
+            TypeError: As `infer`.
+            ValueError: Likewise.
+
+        Example:
+            >>> stream = vocoder.stream(seed=1)  # doctest: +SKIP
+            >>> for mel in acoustic_model:  # doctest: +SKIP
+            ...     play(stream.push(mel))
+            >>> play(stream.flush())  # doctest: +SKIP
+        """
+        temperature, source = check_temperature(temperature), self._resolve(dialect, stats)
+        speakers = check_speaker(speaker, self.config.network.num_speakers, 1)
+        speakers = None if speakers is None else speakers.to(self._device)
+        return Stream(
+            self._engine(engine, precision, threads),
+            Conditioner(self.network, speakers, self._converter(source, approximate)),
+            source,
+            self.config.waveform,
+            draw=partial(self._noise, check_key("seed", seed)),
+            number=check_key("utterance", utterance),
+            temperature=temperature,
+        )
+
     def _prepare_many(
-        self, mels: Sequence[Tensor | np.ndarray], speaker: int | Sequence[int] | None, first: int
+        self,
+        mels: Sequence[Tensor | np.ndarray],
+        speaker: int | Sequence[int] | None,
+        first: int,
+        source: MelConfig,
+        convert: Convert | None,
     ) -> list[Utterance]:
         """Check all, then condition all: an error comes before any work, and names the utterance."""
         checked, several = [], self.config.network.num_speakers
-        speakers = check_speaker(speaker, several, len(mels)) if mels else None
+        speakers, look = check_speaker(speaker, several, len(mels)) if mels else None, RangeCheck(source)
         for index, mel in enumerate(mels):
             try:
-                mel = check_mel(mel, self.mel)
+                mel = check_mel(mel, source)
                 if len(mel) != 1:
                     raise ValueError(f"it must be one utterance, but is a batch of {len(mel)}. Pass them one by one.")
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Utterance {index}: {error}") from error
+            look(mel)
             checked.append(mel)
         return [
             Utterance(
-                self._condition(mel, None if speakers is None else speakers[index : index + 1]),
+                self._condition(mel, None if speakers is None else speakers[index : index + 1], convert),
                 check_key("utterance", first + index),
             )
             for index, mel in enumerate(checked)
         ]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": {}}  # made again where the copy is: they hold memory outside Python
+    def _resolve(self, dialect: str | MelConfig | None, stats: Stats | None) -> MelConfig:
+        return resolve_dialect(self.mel if dialect is None else dialect, stats)
+
+    def _converter(self, source: MelConfig, approximate: bool) -> Convert | None:
+        return None if source == self.mel else _make_converter(source, self.mel, approximate)
+
+    def _condition(self, mels: Tensor, speakers: Tensor | None, convert: Convert | None) -> Conditioning:
+        """Each utterance by itself, so that its bits do not depend on the batch."""
+        mels, speakers = mels.to(self._device), None if speakers is None else speakers.to(self._device)
+        return Conditioning.join(
+            [
+                condition_whole(
+                    self.network,
+                    mels[row : row + 1],
+                    None if speakers is None else speakers[row : row + 1],
+                    convert,
+                )
+                for row in range(len(mels))
+            ]
+        )
+
+    def _restore(self, waveform: Tensor) -> Tensor:
+        return Restorer(self.config.waveform, len(waveform))(waveform)
+
+    def _noise(self, seed: int, utterances: Sequence[int], start: int, length: int) -> Tensor:
+        return draw_noise(self.network.distribution, seed, utterances, start, length).to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def _engine(self, name: str, precision: str, threads: int | None) -> Engine:
         key = (name, precision, threads)
@@ -236,22 +371,8 @@ class Vocoder:
             self._engines[key] = create_engine(name, self.network, precision=precision, threads=threads)
         return self._engines[key]
 
-    @torch.no_grad()
-    def _condition(self, mels: Tensor, speakers: Tensor | None) -> Conditioning:
-        """Each utterance by itself, so that its bits do not depend on the batch."""
-        device = next(self.network.parameters()).device
-        mels, speakers = mels.to(device), None if speakers is None else speakers.to(device)
-        with torch.autocast(device.type, enabled=False):
-            return Conditioning.join(
-                [
-                    self.network.condition(mels[row : row + 1], None if speakers is None else speakers[row : row + 1])
-                    for row in range(len(mels))
-                ]
-            )
-
-    def _noise(self, seed: int, utterances: Sequence[int], start: int, length: int) -> Tensor:
-        noise = draw_noise(self.network.distribution, seed, utterances, start, length)
-        return noise.to(next(self.network.parameters()).device)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engines": {}}  # made again where the copy is: they hold memory outside Python
 
 
 def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, **options: Any) -> Tensor:
@@ -265,56 +386,10 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
     Returns:
         See `Vocoder.infer`.
     """
-    vocoder = model if isinstance(model, Vocoder) else _cached(os.fspath(model), _stamp(Path(model)))
+    vocoder = model if isinstance(model, Vocoder) else _cached(os.fspath(model), stamp(model))
     return vocoder.infer(mel, **options)
 
 
 @lru_cache(maxsize=4)
 def _cached(model: str, stamp: tuple[str, int] | None) -> Vocoder:
     return Vocoder.from_pretrained(model)
-
-
-def _stamp(path: Path) -> tuple[str, int] | None:
-    """Which file this is and when it last changed, so that a model exported again is loaded again."""
-    file = path / CONFIG_FILE if path.is_dir() else path
-    return (str(file.resolve()), file.stat().st_mtime_ns) if file.exists() else None
-
-
-def _load(model: ModelName, revision: str | None) -> Bundle:
-    path, name = Path(model), os.fspath(model)
-    if path.is_dir():
-        return load_bundle(path)
-    if path.is_file():
-        if path.suffix == ".ckpt":
-            return load_checkpoint(path)
-        raise ValueError(f"A model is a folder or a .ckpt file, but {path} is neither. For a bundle pass its folder.")
-    if name in voices():
-        return load_bundle(VOICES / name)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        return load_bundle(_download(name, revision))
-    raise FileNotFoundError(
-        "`model` must be a folder, a .ckpt file, a hub id `user/name` or the name of a voice "
-        f"({', '.join(voices()) or 'none is installed'}), but there is no {name!r}. Check its spelling."
-    )
-
-
-def voices() -> list[str]:
-    """Names of the models that ship within the package."""
-    return sorted(file.parent.name for file in VOICES.glob(f"*/{CONFIG_FILE}"))
-
-
-def _download(name: str, revision: str | None) -> str:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ImportError(
-            f"There is no folder {name!r}, and fetching it from the Hugging Face Hub needs huggingface_hub, which is "
-            "not installed. Run `pip install huggingface_hub`, or pass a folder."
-        ) from None
-    try:
-        return snapshot_download(name, revision=revision, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"There is no folder {name!r}, and it could not be fetched from the Hugging Face Hub: {error} "
-            "Check the name, the network and, for a private model, `hf auth login`."
-        ) from error

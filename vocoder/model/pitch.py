@@ -34,7 +34,8 @@ class PitchLag(nn.Module):
             network's taps look back from there.
     """
 
-    comb_window: Tensor
+    comb: Tensor
+    offset: Tensor
 
     def __init__(self, mel: MelConfig) -> None:
         super().__init__()
@@ -42,19 +43,27 @@ class PitchLag(nn.Module):
         self.longest = min(int(mel.sample_rate / LOWEST_HZ), mel.n_fft // 2)
         self.shortest = min(int(mel.sample_rate / HIGHEST_HZ), self.longest)
         self.lead = self.shortest // 5
-        bin_hz = mel.sample_rate / mel.n_fft
-        self.envelope_bins = 2 * int(ENVELOPE_HZ / bin_hz / 2) + 1
-        frequency = torch.arange(mel.n_fft // 2 + 1, dtype=torch.float64) * bin_hz
-        self.register_buffer("comb_window", torch.exp(-((frequency / RESOLVED_HZ) ** 2)), persistent=False)
+        # From the bands' levels to the cepstrum all is linear: one small matrix, and what silence gives.
+        bands = torch.eye(len(self.log_power.heard), dtype=torch.float64)
+        silence = self._cepstrum(torch.zeros_like(bands[:1]))
+        self.register_buffer("comb", self._cepstrum(bands) - silence, persistent=False)
+        self.register_buffer("offset", silence, persistent=False)
+
+    def _cepstrum(self, level: Tensor) -> Tensor:
+        """Of the bands' levels (frames, bands), at each lag that can come out: (frames, lags)."""
+        level = self.log_power.interpolate(level)
+        bin_hz = self.log_power.mel.sample_rate / self.log_power.mel.n_fft
+        side = int(ENVELOPE_HZ / bin_hz / 2)
+        padded = F.pad(level.unsqueeze(1), (side, side), mode="replicate")
+        envelope = F.avg_pool1d(padded, 2 * side + 1, stride=1).squeeze(1)
+        frequency = torch.arange(level.shape[-1], dtype=torch.float64) * bin_hz
+        comb_window = torch.exp(-((frequency / RESOLVED_HZ) ** 2))
+        return torch.fft.irfft((level - envelope) * comb_window)[:, self.shortest : self.longest + 1]
 
     def forward(self, mel: Tensor) -> Tensor:
         """(batch, n_mels, frames) → (batch, frames), in samples, an integer from `shortest` to `longest`."""
-        level = self.log_power(mel)
-        side = self.envelope_bins // 2
-        padded = F.pad(level.flatten(0, 1).unsqueeze(1), (side, side), mode="replicate")
-        envelope = F.avg_pool1d(padded, self.envelope_bins, stride=1).view_as(level)
-        cepstrum = torch.fft.irfft((level - envelope) * self.comb_window)
-        return cepstrum[..., self.shortest : self.longest + 1].argmax(dim=-1) + self.shortest
+        cepstrum = torch.matmul(self.log_power.levels(mel), self.comb) + self.offset
+        return cepstrum.argmax(dim=-1) + self.shortest
 
 
 def echo(residual: Tensor, distance: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class LinearPredictor(nn.Module):
         order: Past samples used.
     """
 
-    lag_window: Tensor
+    cosines: Tensor
 
     def __init__(self, mel: MelConfig, order: int) -> None:
         super().__init__()
@@ -39,7 +39,13 @@ class LinearPredictor(nn.Module):
         self.log_power = LogPowerSpectrum(mel)
         lags = torch.arange(order + 1, dtype=torch.float64)
         lag_window = torch.exp(-0.5 * (2 * math.pi * LAG_WINDOW_HZ / mel.sample_rate * lags) ** 2)
-        self.register_buffer("lag_window", lag_window, persistent=False)
+        lag_window[0] += WHITE_NOISE
+        # The inverse Fourier transform of a power spectrum at the few lags that are wanted.
+        bins = torch.arange(mel.n_fft // 2 + 1, dtype=torch.float64)
+        cosines = torch.cos(2 * math.pi / mel.n_fft * bins[:, None] * lags) * 2 / mel.n_fft
+        cosines[0] /= 2
+        cosines[-1] /= 2 if mel.n_fft % 2 == 0 else 1
+        self.register_buffer("cosines", cosines * lag_window, persistent=False)
         self.window_energy = float(torch.hann_window(mel.win_length, dtype=torch.float64).square().sum())
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +58,7 @@ class LinearPredictor(nn.Module):
             Coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the expected
             size (batch, frames) of what remains: its standard deviation, at least that of 16-bit rounding.
         """
-        autocorrelation = torch.fft.irfft(self.log_power(mel).exp())[..., : self.order + 1] * self.lag_window
-        autocorrelation[..., 0] *= 1 + WHITE_NOISE
+        autocorrelation = torch.matmul(self.log_power(mel).exp(), self.cosines)
         coefficients, residual = levinson(autocorrelation)
         scale = (residual / self.window_energy + LEVEL_VARIANCE).sqrt()
         return coefficients.float(), scale.float()
@@ -68,14 +73,15 @@ def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Coefficients a (..., order) of the best predictor Σ_k a[k] · x[t - 1 - k], and its error power (...).
     """
-    error = autocorrelation[..., 0]
-    coefficients = autocorrelation[..., :0]
-    for order in range(autocorrelation.shape[-1] - 1):
-        past = autocorrelation[..., 1 : order + 1].flip(-1)
-        reflection = (autocorrelation[..., order + 1] - (coefficients * past).sum(-1)) / error
+    order = autocorrelation.shape[-1] - 1
+    lags, flipped = autocorrelation, autocorrelation.flip(-1)
+    error, coefficients = lags[..., 0], lags[..., :0]
+    for known in range(order):
+        past = flipped[..., order - known : order]  # r[known], …, r[1]
+        reflection = (lags[..., known + 1] - (coefficients * past).sum(-1)) / error
         step = reflection.unsqueeze(-1)
-        coefficients = torch.cat([coefficients - step * coefficients.flip(-1), step], dim=-1)
-        error = error * (1 - reflection.square())
+        coefficients = torch.cat([torch.addcmul(coefficients, step, coefficients.flip(-1), value=-1), step], dim=-1)
+        error = error - error * reflection.square()
     return coefficients, error
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.filterbank import mel_filterbank
+from vocoder.features.mel import log_bands
 
 
 class LogPowerSpectrum(nn.Module):
@@ -54,8 +55,13 @@ class LogPowerSpectrum(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """(batch, n_mels, frames) → (batch, frames, n_fft / 2 + 1), interpolated between the bands' centres."""
-        shift = torch.as_tensor(self.mel.shift, dtype=torch.float64, device=mel.device)
-        scale = torch.as_tensor(self.mel.scale, dtype=torch.float64, device=mel.device)
-        log_band = (mel.double().transpose(1, 2) * scale + shift) / self.mel.log_factor
-        level = (log_band[..., self.heard] - self.log_area) * (2 / self.mel.power)
+        return self.interpolate(self.levels(mel))
+
+    def levels(self, mel: Tensor) -> Tensor:
+        """Natural log of the power per bin: (batch, n_mels, frames) → (batch, frames, bands that hold a bin)."""
+        log_band = log_bands(mel.double().transpose(1, 2), self.mel)
+        return (log_band[..., self.heard] - self.log_area) * (2 / self.mel.power)
+
+    def interpolate(self, level: Tensor) -> Tensor:
+        """From bands to bins (..., n_fft / 2 + 1): linear in the levels, once pre-emphasis is taken out."""
         return torch.lerp(level[..., self.right - 1], level[..., self.right], self.weight) - self.emphasis

@@ -51,6 +51,7 @@ def default_callbacks(root: Path, *, checkpoint_every: int, ema_decay: float, cl
         ),
         LearningRateMonitor("step"),
         Throughput(),
+        Facts(),
     ]
     return [*callbacks, Listen(root / "samples", clip_frames)] if clip_frames else callbacks
 
@@ -99,6 +100,16 @@ class LastCheckpoint(ModelCheckpoint):
         """Save the last steps, whatever their number; a run is one epoch."""
         assert self.dirpath is not None
         trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+
+
+class Facts(Callback):
+    """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note the likelihood of the last validation."""
+        nll = trainer.callback_metrics.get("val/nll_bits")
+        if nll is not None:
+            checkpoint["training"] = {"validation_nll_bits": round(float(nll), 3)}
 
 
 class StepsBar(RichProgressBar):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from typing import Any
@@ -57,7 +58,8 @@ class VocoderModule(LightningModule):
             }
         )
         self.mel_config = mel
-        self.log_mel = LogMelSpectrogram(mel)
+        # A dialect's layout is that of the mels that come and go; inside, bands are first.
+        self.log_mel = LogMelSpectrogram(dataclasses.replace(mel, layout="bands_first"))
         self.network = WaveNet(network, mel)
         left, right = self.log_mel.padding
         self.margin_frames = network.margin_frames

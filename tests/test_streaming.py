@@ -1,0 +1,331 @@
+"""Streaming: the samples of the whole, in whatever chunks the frames come, and a clear word on what cannot follow."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from vocoder.config import VocoderConfig, WaveformConfig
+from vocoder.inference import conditioner as conditioning_by_blocks
+from vocoder.inference.conditioner import Conditioner, condition_whole
+from vocoder.inference.solo import run_solo
+from vocoder.inference.stream import Stream
+from vocoder.inference.vocoder import Vocoder
+from vocoder.model.wavenet import PARTS, Conditioning
+
+BLOCK_FRAMES = 8  # here: many blocks in few frames
+FRAMES = 3 * BLOCK_FRAMES + 7
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditioning_by_blocks, "BLOCK_FRAMES", BLOCK_FRAMES)
+
+
+def tiny_vocoder(config: VocoderConfig | None = None) -> Vocoder:
+    config = config or tiny_config()
+    return Vocoder(config, tiny_network(config))
+
+
+@pytest.fixture(scope="module")
+def model() -> Vocoder:
+    torch.manual_seed(0)
+    return tiny_vocoder()
+
+
+@pytest.fixture
+def mel(model: Vocoder) -> Tensor:
+    return speech_like_mel(model.mel, FRAMES)[0]
+
+
+def cut(mel: Tensor, sizes: Sequence[int]) -> Iterator[Tensor]:
+    """Chunks of these sizes, over and over, to the end."""
+    start = index = 0
+    while start < mel.shape[-1]:
+        size = sizes[index % len(sizes)]
+        yield mel[..., start : start + size]
+        start, index = start + size, index + 1
+
+
+def join(chunks: Iterator[Tensor]) -> Tensor:
+    return torch.cat(list(chunks))
+
+
+# --- the law
+
+
+@pytest.mark.parametrize("sizes", [[1], [10], [3, 0, 17, 1], [BLOCK_FRAMES], [FRAMES], [1000]], ids=str)
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_any_chunks_give_the_bits_of_the_whole(model: Vocoder, mel: Tensor, engine: str, sizes: list[int]) -> None:
+    whole = model.infer(mel, seed=3, engine=engine, utterance=5)
+    assert torch.equal(join(model.stream(seed=3, engine=engine, utterance=5).over(cut(mel, sizes))), whole)
+
+
+def test_with_blocks_of_their_true_size(model: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    frames = 2 * conditioning_by_blocks.BLOCK_FRAMES + 5
+    mel = speech_like_mel(model.mel, frames)[0]
+    assert torch.equal(join(model.stream().over(cut(mel, [10, 33]))), model.infer(mel))
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("options", [{"precision": "fp32"}, {"threads": 1}, {"temperature": 0.7}], ids=str)
+def test_with_every_law_and_option(distribution: str, options: dict[str, Any]) -> None:
+    model = tiny_vocoder(tiny_config(distribution))
+    mel = speech_like_mel(model.mel, 40)[0]
+    assert torch.equal(join(model.stream(**options).over(cut(mel, [7]))), model.infer(mel, **options))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"context_frames": 0},
+        {"context_frames": 0, "upsampling_taps": 1},
+        {"context_frames": 1, "upsampling_taps": 7},
+        {"linear_prediction_order": 0},
+        {"num_speakers": 3},
+    ],
+    ids=str,
+)
+def test_whatever_the_network_looks_ahead(changes: dict[str, Any]) -> None:
+    model = tiny_vocoder(tiny_config(**changes))
+    speaker = 2 if "num_speakers" in changes else None
+    for frames in (1, 2, BLOCK_FRAMES - 1, BLOCK_FRAMES, BLOCK_FRAMES + 1, 2 * BLOCK_FRAMES):
+        mel = speech_like_mel(model.mel, frames)[0]
+        streamed = join(model.stream(speaker=speaker).over(cut(mel, [5])))
+        assert torch.equal(streamed, model.infer(mel, speaker=speaker)), frames
+
+
+@pytest.mark.parametrize("waveform", [WaveformConfig(pre_emphasis=0.85, gain=0.55), WaveformConfig(gain=2.0)], ids=str)
+def test_what_is_undone_on_the_way_out_goes_on_from_chunk_to_chunk(waveform: WaveformConfig) -> None:
+    plain = tiny_config()
+    model = tiny_vocoder(VocoderConfig(plain.mel, plain.network, waveform))
+    mel = speech_like_mel(model.mel, 30)[0]
+    whole = model.infer(mel)
+    assert torch.equal(join(model.stream().over(cut(mel, [4]))), whole)
+    assert torch.equal(model.infer_many([mel[:, :9], mel])[1], model.infer(mel, utterance=1))
+    assert torch.equal(model.infer(torch.stack([mel, mel]))[0], whole)
+
+
+@pytest.mark.parametrize("waveform", [WaveformConfig(pre_emphasis=0.85, gain=0.55), WaveformConfig(gain=2.0)], ids=str)
+def test_what_a_network_s_waveform_is_beside_the_true_one_is_undone(waveform: WaveformConfig) -> None:
+    plain = tiny_config()
+    network = tiny_network(plain)
+    mel = speech_like_mel(plain.mel, 30)[0]
+    made = Vocoder(plain, network).infer(mel).double().numpy()
+    true = Vocoder(VocoderConfig(plain.mel, plain.network, waveform), network).infer(mel).double().numpy()
+    expected, before = np.zeros_like(made), 0.0
+    for t, sample in enumerate(made):
+        before = expected[t] = sample / waveform.gain + waveform.pre_emphasis * before
+    np.testing.assert_allclose(true, np.clip(expected, -1, 1), rtol=0, atol=1e-6)
+
+
+def test_a_mel_in_another_dialect_is_converted_alike() -> None:
+    model = tiny_vocoder()
+    other = tiny_mel_config(log="db", shift=-30.0, scale=12.5, layout="frames_first")
+    mel = speech_like_mel(other, 50)[0].T
+    chunks = (mel[start : start + 3] for start in range(0, 50, 3))
+    assert torch.equal(join(model.stream(dialect=other).over(chunks)), model.infer(mel, dialect=other))
+
+
+def test_a_batch_and_ragged_utterances_equal_their_streams(model: Vocoder, mel: Tensor) -> None:
+    batch = model.infer(torch.stack([mel, mel.flip(1)]))
+    assert torch.equal(batch[1], join(model.stream(utterance=1).over(cut(mel.flip(1), [11]))))
+    assert torch.equal(
+        model.infer_many([mel, mel[:, :20]])[1], join(model.stream(utterance=1).over(cut(mel[:, :20], [6])))
+    )
+
+
+# --- conditioning
+
+
+def test_blocks_give_what_the_network_gives_of_the_whole(model: Vocoder, mel: Tensor) -> None:
+    inside, whole = condition_whole(model.network, mel[None]), model.network.condition(mel[None])
+    for name in PARTS:
+        torch.testing.assert_close(getattr(inside, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
+
+
+def test_a_frame_is_conditioned_as_soon_as_its_neighbours_are_known_and_no_sooner(model: Vocoder, mel: Tensor) -> None:
+    conditioner, margin = Conditioner(model.network), model.config.network.margin_frames
+    for seen in range(1, FRAMES + 1):
+        piece = conditioner.push(mel[None, :, seen - 1 : seen])
+        assert (0 if piece is None else piece.frames) == (1 if seen > margin else 0)
+    rest = conditioner.push(mel[None, :, :0], last=True)
+    assert isinstance(rest, Conditioning)
+    assert rest.frames == margin
+
+
+def test_a_conditioner_remembers_no_more_after_many_frames_than_after_few(model: Vocoder, mel: Tensor) -> None:
+    conditioner, held = Conditioner(model.network), []
+    for _ in range(20):
+        for chunk in cut(mel[None], [10]):
+            conditioner.push(chunk)
+            assert conditioner._mel is not None
+            held.append(conditioner._mel.untyped_storage().nbytes() // mel.shape[0] // 4)
+    assert max(held) <= BLOCK_FRAMES + 2 * conditioner.margin + 10
+
+
+def test_conditioning_depends_neither_on_torch_s_threads_nor_changes_their_number(model: Vocoder, mel: Tensor) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = condition_whole(model.network, mel[None])
+        torch.set_num_threads(3)
+        shared = condition_whole(model.network, mel[None])
+        assert torch.get_num_threads() == 3
+        assert run_solo(torch.get_num_threads).result() == 1
+    finally:
+        torch.set_num_threads(before)
+    for name in PARTS:
+        assert torch.equal(getattr(alone, name), getattr(shared, name))
+
+
+# --- time
+
+
+def test_the_samples_of_a_chunk_lag_by_the_latency_that_is_declared(model: Vocoder, mel: Tensor) -> None:
+    stream, made, seen = model.stream(), 0, 0
+    for chunk in cut(mel, [1, 4]):
+        seen, made = seen + chunk.shape[-1], made + len(stream.push(chunk))
+        lag = max(0, seen * model.hop_length - made)
+        assert lag == min(seen * model.hop_length, round(stream.latency * model.sample_rate))
+    assert stream.latency == model.latency == model.config.network.margin_frames * 16 / 8000
+    assert made + len(stream.flush()) == FRAMES * model.hop_length
+
+
+def test_a_chunk_may_be_empty_and_a_stream_without_frames_is_silence_of_no_length(model: Vocoder, mel: Tensor) -> None:
+    stream = model.stream()
+    assert stream.push(mel[:, :0]).shape == (0,)
+    assert stream.flush().shape == (0,)
+
+
+# --- side by side
+
+
+def test_streams_of_one_model_do_not_disturb_each_other(model: Vocoder, mel: Tensor) -> None:
+    streams = [model.stream(seed=seed, utterance=seed) for seed in range(3)]
+    made: list[list[Tensor]] = [[], [], []]
+    for chunk in cut(mel, [9]):
+        for pieces, stream in zip(made, streams, strict=True):
+            pieces.append(stream.push(chunk))
+    for seed, (pieces, stream) in enumerate(zip(made, streams, strict=True)):
+        assert torch.equal(torch.cat([*pieces, stream.flush()]), model.infer(mel, seed=seed, utterance=seed))
+
+
+def test_streams_run_in_threads_at_once(model: Vocoder, mel: Tensor) -> None:
+    made: dict[int, Tensor] = {}
+
+    def run(seed: int) -> None:
+        made[seed] = join(model.stream(seed=seed).over(cut(mel, [5])))
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(4):
+        assert torch.equal(made[seed], model.infer(mel, seed=seed))
+
+
+def test_asyncio_goes_on_while_samples_are_made(model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, release = threading.Event(), threading.Event()
+    advance = Stream._advance
+
+    def slowly(self: Stream, mel: Tensor, *, last: bool) -> Tensor:
+        entered.set()
+        assert release.wait(10), "the loop stood still while samples were made"
+        return advance(self, mel, last=last)
+
+    monkeypatch.setattr(Stream, "_advance", slowly)
+
+    async def frames() -> AsyncIterator[Tensor]:
+        for chunk in cut(mel, [10]):
+            yield chunk
+
+    async def let_go() -> None:
+        while not entered.is_set():
+            await asyncio.sleep(0.001)
+        release.set()
+
+    async def main() -> Tensor:
+        task = asyncio.create_task(let_go())
+        pieces = [waveform async for waveform in model.stream().over_async(frames())]
+        await task
+        return torch.cat(pieces)
+
+    assert torch.equal(asyncio.run(main()), model.infer(mel))
+
+
+# --- what cannot follow
+
+
+def test_after_flush_nothing_follows(model: Vocoder, mel: Tensor) -> None:
+    stream = model.stream()
+    stream.push(mel)
+    stream.flush()
+    for call in (lambda: stream.push(mel), stream.flush):
+        with pytest.raises(ValueError, match=r"this one has been flushed\. Make another"):
+            call()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_frame_is_named_and_the_stream_goes_on_without_it(model: Vocoder, mel: Tensor, value: float) -> None:
+    stream = model.stream()
+    first = stream.push(mel[:, :12])
+    broken = mel[:, 12:20].clone()
+    broken[3, 5] = value
+    with pytest.raises(ValueError, match="frame 17 of the stream"):
+        stream.push(broken)
+    rest = [stream.push(mel[:, 12:]), stream.flush()]
+    assert torch.equal(torch.cat([first, *rest]), model.infer(mel))
+
+
+def test_an_interrupted_stream_says_so_instead_of_going_on_wrongly(
+    model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    stream = model.stream()
+    stream.push(mel[:, :12])
+    with monkeypatch.context() as patch:
+        patch.setattr(Stream, "_generate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            stream.push(mel[:, 12:])
+    with pytest.raises(ValueError, match=r"was interrupted\. Make another"):
+        stream.flush()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mel: torch.stack([mel, mel]), "is a batch of 2. Make a stream for each"),
+        (lambda mel: mel.T, "time-first"),
+        (lambda mel: mel[:5], "but has"),
+        (lambda mel: mel[0], "Pass mel\\[None\\]"),
+    ],
+)
+def test_a_chunk_of_another_shape_is_refused(model: Vocoder, mel: Tensor, change: Any, message: str) -> None:
+    stream = model.stream()
+    with pytest.raises(ValueError, match=message):
+        stream.push(change(mel))
+    assert torch.equal(torch.cat([stream.push(mel), stream.flush()]), model.infer(mel))
+
+
+def test_what_looks_like_another_dialect_is_warned_of_once(model: Vocoder) -> None:
+    stream = model.stream()
+    with pytest.warns(UserWarning, match="looks like another dialect") as caught:
+        stream.push(torch.full((8, 4), 60.0))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.push(torch.full((8, 4), 60.0))

@@ -1,0 +1,70 @@
+"""What becomes of a band on its way into a mel, once there is a filterbank's sum: guard, logarithm, shift and scale."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from vocoder.config import MelConfig
+from vocoder.features.filterbank import mel_filterbank
+
+# Of an added floor: float32's last digit. What a mel says of bands below is rounding.
+FINEST = 1e-6
+
+
+def guard(log_band: Tensor, mel: MelConfig) -> Tensor:
+    """Keep zero out of the logarithm, as the dialect does: natural logs (..., n_mels) before and after."""
+    floor = torch.tensor(math.log(mel.floor), dtype=log_band.dtype, device=log_band.device)
+    return log_band.maximum(floor) if mel.guard == "clamp" else torch.logaddexp(log_band, floor)
+
+
+def unguard(log_band: Tensor, mel: MelConfig) -> Tensor:
+    """Undo `guard`, as far as it can be; of a band that an added floor hides, `FINEST` of that floor."""
+    if mel.guard == "clamp":
+        return log_band
+    log_floor = math.log(mel.floor)
+    return log_floor + torch.expm1(log_band - log_floor).clamp(min=FINEST).log()
+
+
+def normalise(log_band: Tensor, mel: MelConfig) -> Tensor:
+    """All that follows `guard`: natural logs (..., n_mels) to the dialect's values."""
+    shift, scale = _affine(mel, log_band)
+    values = (log_band * mel.log_factor - shift) / scale
+    return values if mel.clip is None else values.clamp(*mel.clip)
+
+
+def denormalise(values: Tensor, mel: MelConfig) -> Tensor:
+    """Undo `normalise`, but for the clipping."""
+    shift, scale = _affine(mel, values)
+    return (values * scale + shift) / mel.log_factor
+
+
+def _affine(mel: MelConfig, like: Tensor) -> tuple[Tensor, Tensor]:
+    shift, scale = (torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in (mel.shift, mel.scale))
+    return shift, scale
+
+
+@lru_cache(maxsize=256)
+def log_area(mel: MelConfig) -> Tensor:
+    """Natural log of each filter's sum (n_mels,), float64: what a spectrum of ones becomes."""
+    return mel_filterbank(mel).sum(dim=0).log()
+
+
+def nothing(mel: MelConfig) -> Tensor:
+    """Natural log of bands that hold nothing (n_mels,), float64."""
+    return torch.full((mel.n_mels,), -math.inf, dtype=torch.float64)
+
+
+def faintest(mel: MelConfig) -> Tensor:
+    """Natural log of the faintest that the dialect can say a band is (n_mels,), float64."""
+    return unguard(denormalise(normalise(guard(nothing(mel), mel), mel), mel), mel)
+
+
+def silence(mel: MelConfig) -> Tensor:
+    """Digital silence in the dialect (n_mels,), float64."""
+    power = max(mel.power_epsilon, mel.power_floor)
+    log_band = log_area(mel) + mel.power / 2 * math.log(power) if power else nothing(mel)
+    return normalise(guard(log_band, mel), mel)

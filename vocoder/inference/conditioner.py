@@ -1,0 +1,104 @@
+"""Mel frames as they come → what the network makes of them, with the same bits in whatever chunks they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vocoder.inference.solo import run_solo
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+BLOCK_FRAMES = 64  # a block of fewer takes as long
+
+Convert = Callable[[Tensor], Tensor]
+
+
+class Conditioner:
+    """The conditioning of one utterance, each frame's as soon as the frames are known that it depends on.
+
+    torch's products round differently for another number of frames. So all is computed in blocks of one size at fixed
+    places; a block that is not complete yet is filled up with copies, and computed again when it is.
+
+    Args:
+        network: In eval mode.
+        speaker: Index of the voice (1,), on the network's device, for networks of several.
+        convert: From mels as they come (1, bands, frames) to the network's dialect, frame by frame.
+
+    Attributes:
+        seen: Frames that have come.
+        done: Frames whose conditioning has been given.
+    """
+
+    def __init__(self, network: WaveNet, speaker: Tensor | None = None, convert: Convert | None = None) -> None:
+        self.network, self.speaker, self.convert = network, speaker, convert
+        self.margin = network.config.margin_frames
+        self.seen = self.done = 0
+        self._first = -self.margin  # the frame that `_mel` begins with
+        self._mel: Tensor | None = None
+
+    def push(self, mel: Tensor, *, last: bool = False) -> Conditioning | None:
+        """Take the next frames.
+
+        Args:
+            mel: (1, bands, frames); any number of frames.
+            last: No more will come.
+
+        Returns:
+            Conditioning of all frames that are determined by now and were not before; None if there are none.
+        """
+        if mel.shape[-1] and self._mel is None:
+            self._mel = mel[..., :1].expand(-1, -1, self.margin)
+        if self._mel is None:
+            return None
+        self._mel = torch.cat([self._mel, mel], dim=-1)
+        self.seen += mel.shape[-1]
+        return self._advance(self.seen if last else self.seen - self.margin)
+
+    def _advance(self, stop: int) -> Conditioning | None:
+        """The conditioning from the frame that is due to another."""
+        start, reach = self.done, self.network.config.upsampling_taps - 1
+        if stop <= start:
+            return None
+        first = start // BLOCK_FRAMES
+        # A frame's context is that of its neighbours too, which are computed at their own places, in the next block.
+        indices = range(first, (stop + reach - 1) // BLOCK_FRAMES + 1)
+        blocks = [block.result() for block in [run_solo(self._block, index) for index in indices]]
+        offset, frames = start - first * BLOCK_FRAMES, stop - start
+
+        def part(name: str, count: int) -> Tensor:
+            return torch.cat([getattr(block, name)[:, :BLOCK_FRAMES] for block in blocks], dim=1).narrow(
+                1, offset, count
+            )
+
+        at_frames = (part(name, frames) for name in ("coefficients", "scale", "distance"))
+        piece = Conditioning(part("context", frames + reach), *at_frames, blocks[0].speaker)
+        self.done = stop
+        self._forget(stop // BLOCK_FRAMES * BLOCK_FRAMES - self.margin)
+        return piece
+
+    @torch.no_grad()
+    def _block(self, index: int) -> Conditioning:
+        assert self._mel is not None
+        start = index * BLOCK_FRAMES - self.margin - self._first
+        length = BLOCK_FRAMES + 2 * self.margin
+        known = self._mel[..., min(start, self._mel.shape[-1] - 1) : start + length]
+        mel = F.pad(known, (0, length - known.shape[-1]), mode="replicate").contiguous()
+        with torch.autocast(mel.device.type, enabled=False):
+            return self.network.condition(mel if self.convert is None else self.convert(mel), self.speaker, padded=True)
+
+    def _forget(self, frame: int) -> None:
+        """Drop what lies before a frame."""
+        assert self._mel is not None
+        self._mel, self._first = self._mel[..., frame - self._first :].clone(), frame
+
+
+def condition_whole(
+    network: WaveNet, mel: Tensor, speaker: Tensor | None = None, convert: Convert | None = None
+) -> Conditioning:
+    """The conditioning of an utterance (1, bands, frames) that is there as a whole; see `Conditioner`."""
+    whole = Conditioner(network, speaker, convert).push(mel, last=True)
+    assert whole is not None  # there is at least one frame
+    return whole

@@ -1,0 +1,90 @@
+"""`vocoder bench-live`: how many streams this machine serves at once, and how late their samples are.
+
+Each stream gets a chunk of frames whenever as much time has passed, whether it has done with the one before or not, as
+from an acoustic model that speaks in real time. A chunk's delay is from then until its samples are there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vocoder.inference.vocoder import Vocoder
+
+PERCENTILES = (50, 95, 99)
+Delays = npt.NDArray[np.float64]
+
+
+def run_live(
+    model: Vocoder, counts: Sequence[int], chunk_frames: int, seconds: float, **options: Any
+) -> list[dict[str, Any]]:
+    """Serve each number of streams for a while.
+
+    Args:
+        model: Of all streams.
+        counts: Numbers of streams at once.
+        chunk_frames: Frames of a chunk.
+        seconds: Of sound, for each stream.
+        options: Of `Vocoder.stream`.
+
+    Returns:
+        For each count: `streams`, `chunk_ms`, `delay_ms_50`, `…_95`, `…_99`, `delay_ms_max` over all chunks; and
+        `kept_up`, the number of streams of which 99 % of the chunks were ready within the duration of one: a player
+        that is a chunk behind does not run dry.
+    """
+    period = chunk_frames * model.hop_length / model.sample_rate
+    chunks = max(1, round(seconds / period))
+    mel = _random_mel(model, chunks * chunk_frames)
+    model.stream(**options).push(mel[:, : 4 * chunk_frames])  # the first touches all memory
+    rows = []
+    for count in counts:
+        begin = time.perf_counter() + 0.1
+
+        def serve(index: int, begin: float = begin, count: int = count) -> Delays:
+            return _serve(model, mel, chunk_frames, begin + index * period / count, options)
+
+        with ThreadPoolExecutor(count) as pool:
+            delays = np.stack(list(pool.map(serve, range(count))))
+        late = np.percentile(delays, 99, axis=1) > period
+        facts = {f"delay_ms_{p}": 1000 * float(np.percentile(delays, p)) for p in PERCENTILES}
+        facts["delay_ms_max"] = 1000 * float(delays.max())
+        rows.append({"streams": count, "chunk_ms": 1000 * period, **facts, "kept_up": int(count - late.sum())})
+    return rows
+
+
+def _serve(model: Vocoder, mel: Tensor, chunk_frames: int, begin: float, options: dict[str, Any]) -> Delays:
+    """Delays (chunks,), in seconds, of one stream whose first frame sounds at `begin`."""
+    stream, period = model.stream(**options), chunk_frames * model.hop_length / model.sample_rate
+    delays = []
+    for index, chunk in enumerate(mel.split(chunk_frames, dim=1)):
+        due = begin + (index + 1) * period
+        time.sleep(max(0.0, due - time.perf_counter()))
+        stream.push(chunk)
+        delays.append(time.perf_counter() - due)
+    return np.array(delays)
+
+
+def _random_mel(model: Vocoder, frames: int) -> Tensor:
+    """(n_mels, frames) within the dialect's range: how long a sample takes does not depend on what it says."""
+    low, high = model.mel.value_range
+    generator = torch.Generator().manual_seed(0)
+    return low + (high - low) * (0.15 + 0.35 * torch.rand(model.mel.n_mels, frames, generator=generator))
+
+
+def format_live(rows: Sequence[dict[str, Any]]) -> str:
+    """A table for people."""
+    lines = [
+        f"{'streams':>7}  {'kept up':>7}  {'delay of a chunk: median':>24}  {'95 %':>7}  {'99 %':>7}  {'worst':>7}"
+    ]
+    for row in rows:
+        delays = (row[f"delay_ms_{name}"] for name in (50, 95, 99, "max"))
+        median, *rest = (f"{delay:.0f} ms" for delay in delays)
+        lines.append(f"{row['streams']:7d}  {row['kept_up']:7d}  {median:>24}  " + "  ".join(f"{x:>7}" for x in rest))
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Threads in which torch works alone, for products too small to share.
+
+Shared, they wait for the other threads of torch's pool: on a busy machine, as beside an acoustic model, ten times as
+long as they take. And how many threads share a product may change its rounding, which here decides whether a seed gives
+the same samples again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from threading import Lock, Thread
+from typing import ParamSpec, TypeVar
+
+import torch
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_lock = Lock()
+
+
+def run_solo(
+    function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Future[Result]:
+    """Begin a call in such a thread; its `result()` waits. Threads are kept for the next call."""
+    return _pool(os.getpid()).submit(function, *args, **kwargs)
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Of this process: a forked one has none of its parent's threads."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vocoder", initializer=_settle)
+
+
+def _settle() -> None:
+    """torch's number of threads is each thread's own, but also what threads to come will start with: put that back."""
+    with _lock:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        restore = Thread(target=torch.set_num_threads, args=(threads,))
+        restore.start()
+        restore.join()

@@ -1,0 +1,128 @@
+"""Streaming: mel frames in as they come, samples out as soon as they are determined.
+
+A WaveNet is causal in its samples; only the context network looks ahead, by `NetworkConfig.margin_frames`. So a stream
+lags its frames by that much, needs constant memory, and gives bit for bit what `Vocoder.infer` gives of the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
+from threading import Lock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder.config import MelConfig, WaveformConfig
+from vocoder.engines import Engine
+from vocoder.inference.batching import Draw, continue_waveform
+from vocoder.inference.checks import RangeCheck, check_chunk
+from vocoder.inference.conditioner import Conditioner
+from vocoder.inference.restoring import Restorer
+from vocoder.model.wavenet import Conditioning
+
+Mel = Tensor | np.ndarray
+
+
+class Stream:
+    """One utterance in the making; `Vocoder.stream` makes it. Several may run at once, in threads or in turn.
+
+    Args:
+        engine: Generates; streams may share it.
+        conditioner: Of this utterance.
+        dialect: Of the mels that will come.
+        waveform: What the network's waveform is.
+        draw: Noise of this utterance; see `run_side_by_side`.
+        number: Which utterance it is, for its noise.
+        temperature: See `Vocoder.infer`.
+
+    Attributes:
+        latency: Seconds by which samples lag the end of their frame: those of the frames that the network looks ahead.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        conditioner: Conditioner,
+        dialect: MelConfig,
+        waveform: WaveformConfig,
+        draw: Draw,
+        number: int,
+        temperature: float,
+    ) -> None:
+        self.dialect = dialect
+        self.latency = conditioner.margin * dialect.hop_length / dialect.sample_rate
+        self._conditioner, self._restore, self._range = conditioner, Restorer(waveform), RangeCheck(dialect)
+        self._continue = partial(continue_waveform, engine, draw=draw, numbers=[number], temperature=temperature)
+        self._state = engine.initial_state(1)
+        self._device = next(engine.network.parameters()).device
+        self._closed = ""
+        self._lock = Lock()
+
+    def push(self, mel: Mel) -> Tensor:
+        """Take the next frames.
+
+        Args:
+            mel: (n_mels, frames), or (1, n_mels, frames), as the dialect says; any number of frames, also none.
+
+        Returns:
+            (time,), float32 in [-1, 1], on the model's device: the samples that are determined by now and were not
+            before, possibly none.
+
+        Raises:
+            TypeError: As `Vocoder.infer`.
+            ValueError: Likewise; a frame's number counts from the beginning of the stream, which is as it was and may
+                be gone on with or flushed. Also after `flush`.
+
+        Warns:
+            UserWarning: The mel looks like another dialect's; once.
+        """
+        with self._lock:
+            self._check_open()
+            chunk = check_chunk(mel, self.dialect, self._conditioner.seen)
+            self._range(chunk)
+            return self._advance(chunk, last=False)
+
+    def flush(self) -> Tensor:
+        """End the utterance: the samples (time,) that were waiting for frames to come; nothing may follow."""
+        with self._lock:
+            self._check_open()
+            waveform = self._advance(torch.empty(1, self.dialect.n_mels, 0), last=True)
+            self._closed = "has been flushed"
+            return waveform
+
+    def over(self, chunks: Iterable[Mel]) -> Iterator[Tensor]:
+        """Push each chunk, yield what comes, then flush: nothing is yielded for a chunk that determines no sample."""
+        for chunk in chunks:
+            waveform = self.push(chunk)
+            if len(waveform):
+                yield waveform
+        yield self.flush()
+
+    async def over_async(self, chunks: AsyncIterable[Mel]) -> AsyncIterator[Tensor]:
+        """As `over`, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile."""
+        async for chunk in chunks:
+            waveform = await asyncio.to_thread(self.push, chunk)
+            if len(waveform):
+                yield waveform
+        yield await asyncio.to_thread(self.flush)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"A stream takes one utterance, but this one {self._closed}. Make another for the next.")
+
+    def _advance(self, mel: Tensor, *, last: bool) -> Tensor:
+        self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
+        conditioning = self._conditioner.push(mel.to(self._device), last=last)
+        waveform = self._restore(self._generate(conditioning))[0]
+        self._closed = ""
+        return waveform
+
+    def _generate(self, conditioning: Conditioning | None) -> Tensor:
+        if conditioning is None:
+            return torch.empty(1, 0, device=self._device)
+        first = self._conditioner.done - conditioning.frames
+        waveform, self._state = self._continue(conditioning, state=self._state, first=first)
+        return waveform
