@@ -1,7 +1,8 @@
 """Other projects' own code, run where a folder holds their checkouts: the mel functions alone, with their own numbers.
 
-Each file is read from the checkout and only the named definitions are executed, so that none of a project's many
-dependencies is needed. What old code asks of old libraries is provided here.
+Each checkout is named as its repository; r9y9/wavenet_vocoder has a second one, of its tag v0.1.1, `r9y9-v0.1.1`. Each
+file is read from there, and only the named definitions are executed, so that none of a project's many dependencies is
+needed. What old code asks of old libraries is provided here.
 """
 
 from __future__ import annotations

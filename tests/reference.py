@@ -67,7 +67,7 @@ def log_power(mel: Array, config: MelConfig) -> Array:
     natural = {"ln": 1.0, "log10": math.log(10), "db": math.log(10) / 20}[config.log]
     log_band = (np.asarray(mel, np.float64) * np.asarray(config.scale) + np.asarray(config.shift)) * natural
     if config.guard == "add":
-        log_band = np.log(np.maximum(np.exp(log_band) - config.floor, 1e-3 * config.floor))
+        log_band = np.log(np.maximum(np.exp(log_band) - config.floor, 1e-6 * config.floor))
     filters = filterbank(config)
     bins = np.arange(filters.shape[1])
     centres = filters @ bins / filters.sum(axis=1)

@@ -18,9 +18,9 @@ from torch import Tensor
 from conftest import tiny_mel_config
 from reference import log_mel
 from vocoder.config import MelConfig
-from vocoder.features.audio import de_emphasis, load_audio, pre_emphasis, resample, save_audio
+from vocoder.features.audio import load_audio, resample, save_audio
 from vocoder.features.filterbank import hz_to_mel, mel_filterbank, mel_to_hz
-from vocoder.features.mel import LogMelSpectrogram, log_bands
+from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
 
 SAMPLE_RATE = 22_050
 LEVEL = 1 / 32_768  # one step of 16-bit audio
@@ -229,21 +229,6 @@ def test_zeros_go_before_and_after_the_shortest_waveform() -> None:
         mel_of(torch.rand(255), MelConfig(edges="zero"))
 
 
-@pytest.mark.parametrize("guard", ["clamp", "add"])
-def test_the_bands_of_a_mel_come_back(guard: Any) -> None:
-    config = MelConfig(
-        log="db", shift=-3.0, scale=tuple(1 + 0.1 * band for band in range(80)), guard=guard, power_epsilon=0.0
-    )
-    plain = MelConfig(floor=1e-20, power_epsilon=0.0)
-    waveform = speech_like()
-    expected, bands = mel_of(waveform, plain).T, log_bands(mel_of(waveform, config).T.double(), config)
-    audible = expected > math.log(1e-4)
-    torch.testing.assert_close(bands[audible].float(), expected[audible], rtol=0, atol=1e-3)
-    if guard == "add":  # nothing but the floor is left: a thousandth of it
-        silence = log_bands(mel_of(torch.zeros(4096), config).T.double(), config)
-        torch.testing.assert_close(silence, torch.full_like(silence, math.log(1e-8)), rtol=0, atol=0.1)
-
-
 @pytest.mark.parametrize(("framing", "shortest"), [("half_hop", 385), ("centered", 513)])
 def test_a_waveform_too_short_to_be_reflected_is_refused(framing: Any, shortest: int) -> None:
     # Reflection needs one sample more than the padding: (1024 - 256) / 2, or 1024 / 2.
@@ -392,25 +377,7 @@ def test_resampling_kills_aliases(source: int, target: int) -> None:
     assert level_db(resample(tone(1.06 * target / 2, source), source, target)) < -90
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.5, 0.85, 0.97, 0.99])
-def test_de_emphasis_undoes_pre_emphasis(coefficient: float) -> None:
-    waveform = torch.as_tensor(speech_like()).float().repeat(2, 1)
-    back = de_emphasis(pre_emphasis(waveform, coefficient), coefficient)
-    assert back.dtype == waveform.dtype
-    # The emphasised waveform is rounded to 24 bits, and the recursion adds up 1 / (1 - coefficient) such errors.
-    torch.testing.assert_close(back, waveform, rtol=0, atol=0.2 * LEVEL)
-
-
-@pytest.mark.parametrize("length", [1, 2, 5])
-def test_emphasis_works_on_a_few_samples(length: int) -> None:
-    waveform = torch.rand(length)
-    torch.testing.assert_close(de_emphasis(pre_emphasis(waveform, 0.97), 0.97), waveform)
-
-
-def test_emphasis_is_the_documented_recursion() -> None:
+def test_pre_emphasis_is_the_documented_difference() -> None:
     waveform = torch.as_tensor(speech_like(0.05))
     expected = scipy.signal.lfilter([1.0, -0.97], [1.0], waveform.numpy())
     np.testing.assert_allclose(pre_emphasis(waveform, 0.97), expected, rtol=0, atol=1e-12)
-    expected = scipy.signal.lfilter([1.0], [1.0, -0.97], waveform.numpy())
-    # Doc: the response ends where it falls below float32's last digit.
-    np.testing.assert_allclose(de_emphasis(waveform, 0.97), expected, rtol=0, atol=1e-6)

@@ -99,7 +99,8 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero_at_the_last_step(
 
 
 def test_no_warm_up_is_possible():
-    model = VocoderModule(*vars(tiny_config()).values(), warmup_steps=0)
+    config = tiny_config()
+    model = VocoderModule(config.mel, config.network, warmup_steps=0)
     model.trainer = SimpleNamespace(max_steps=10)
     factor = model.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
     assert factor(0) == 1.0

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from vocoder import Vocoder
+from conftest import voice as voice_like
+from vocoder import LogMelSpectrogram, Vocoder, convert_mel, dialects
+from vocoder.data.corpora import read_corpus, split
+from vocoder.features.audio import load_audio
+from vocoder.features.conversion import compare
 from vocoder.inference.models import voices
 from vocoder.inference.vocoder import DEFAULT_MODEL
 
@@ -27,10 +32,6 @@ def test_the_default_voice_ships_and_speaks() -> None:
 @pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")
 def test_the_default_voice_has_the_likelihood_that_it_claims() -> None:
     pytest.importorskip("torchaudio")
-    from vocoder.data.corpora import read_corpus, split
-    from vocoder.features.audio import load_audio
-    from vocoder.features.mel import LogMelSpectrogram
-
     voice = Vocoder.from_pretrained(DEFAULT_MODEL)
     nats = samples = 0.0
     for utterance in split(read_corpus(Path(SPEECH or "") / "kathleen"))["test"][:6]:
@@ -42,3 +43,38 @@ def test_the_default_voice_has_the_likelihood_that_it_claims() -> None:
         samples += waveform.numel()
     # Six of some thirty utterances: their mean strays by 0.2 bits or so.
     assert nats / samples / math.log(2) == pytest.approx(voice.training["test_nll_bits"], abs=0.4)
+
+
+def law(voice: Vocoder, mel: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """Parameters (time, num_parameters), and bits (time,) of true samples, given those before."""
+    with torch.inference_mode():
+        parameters = voice.network(waveform[None], voice.network.condition(mel[None]))
+        return parameters[0], -voice.network.distribution.log_prob(parameters, waveform[None])[0] / math.log(2)
+
+
+@pytest.mark.parametrize("name", [name for name, mel in dialects.items() if compare(mel, dialects["hifigan"])])
+def test_an_exactly_converted_mel_gives_the_law_of_the_voice_s_own(name: str) -> None:
+    """Of real speech where there is some; the source's frames may lag, and differ at the utterance's ends."""
+    pytest.importorskip("torchaudio")
+    voice, hop, ends = Vocoder.from_pretrained(DEFAULT_MODEL), 256, 8
+    assert voice.mel == dialects["hifigan"]
+    fit, recorded = voice.fits(name), recording(voice.sample_rate)
+    converted = convert_mel(LogMelSpectrogram(dialects[name])(recorded[None])[0], name, voice.mel)
+    delayed = torch.nn.functional.pad(recorded, (fit.delay, 0))
+    own = LogMelSpectrogram(voice.mel)(delayed[None])[0]
+    frames = min(own.shape[1], converted.shape[1]) - 1
+    (wanted, own_bits), (given, bits) = (
+        law(voice, mel[:, :frames], delayed[: frames * hop]) for mel in (own, converted)
+    )
+    inside = slice(ends * hop, (frames - ends) * hop)
+    assert float((bits - own_bits)[inside].mean()) == pytest.approx(0, abs=5e-4)
+    if name.startswith(("hifigan", "matcha", "bigvgan", "cosyvoice")):  # the same but for shift and scale
+        torch.testing.assert_close(given[inside], wanted[inside], rtol=0, atol=1e-3)
+
+
+def recording(sample_rate: int) -> Tensor:
+    """A second of speech, or of what resembles it."""
+    if SPEECH is None:
+        return voice_like(180.0, sample_rate // 256 * 256, sample_rate, slope=1.0)[0] * 0.3
+    utterance = read_corpus(Path(SPEECH) / "kathleen")[0]
+    return load_audio(utterance.path, sample_rate)[sample_rate // 2 :][: sample_rate // 256 * 256]

@@ -142,7 +142,7 @@ class MelConfig:
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Values that speech at any level can take, after shift and scale; the upper end is rough, none is below the lower.
+        """Values that speech at any level can take, after shift and scale; the upper end is rough, the lower a bound.
 
         Full-scale noise reaches a band value near 1 (Slaney norm) or some 100 (none); beyond is another dialect.
         """

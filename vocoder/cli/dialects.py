@@ -57,8 +57,10 @@ def _find(name: str) -> MelConfig:
 def _list() -> str:
     head = ("name", "Hz", "hop", "bands", "range in Hz", "log", "frames", "whose")
     table = _align([head, *(_row(name, dialect) for name, dialect in CATALOGUE.items())], right=(1, 2, 3, 4))
+    beside = " " * table[0].index(head[-1])
+    lines = [line for row in table for line in textwrap.wrap(row, WIDTH, subsequent_indent=beside)]
     normalised = "* usually normalised by the statistics of a corpus: pass them as `stats`."
-    return "\n".join([*table, "", normalised, "`vocoder dialects A` says more of one, `vocoder dialects A B` of two."])
+    return "\n".join([*lines, "", normalised, "`vocoder dialects A` says more of one, `vocoder dialects A B` of two."])
 
 
 def _row(name: str, dialect: Dialect) -> Sequence[str]:

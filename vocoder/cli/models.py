@@ -10,6 +10,8 @@ from typing import Any
 from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
 from vocoder.interop.r9y9 import import_r9y9
 
+FACTS = ("data", "licence", "language")  # which no checkpoint knows
+
 
 def add_export(commands: Any) -> None:
     """Add the command to a parser's."""
@@ -17,6 +19,9 @@ def add_export(commands: Any) -> None:
     export.set_defaults(run=_export)
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .ckpt file")
     _add_output(export)
+    export.add_argument("--data", help="what it was trained on, for the model card")
+    export.add_argument("--licence", help="under which the weights may be used, for the model card; CC-BY-4.0 say")
+    export.add_argument("--language", help="of the speech, for the model card; en say")
 
 
 def add_import_r9y9(commands: Any) -> None:
@@ -39,7 +44,10 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     _check_output(options)
-    _save(load_checkpoint(options.checkpoint), options)
+    bundle = load_checkpoint(options.checkpoint)
+    told = {name: getattr(options, name) for name in FACTS}
+    known = {name: fact for name, fact in told.items() if fact is not None}
+    _save(bundle._replace(training={**bundle.training, **known}), options)
 
 
 def _import_r9y9(options: argparse.Namespace) -> None:

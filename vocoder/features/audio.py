@@ -95,21 +95,3 @@ def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
         resampling_method="sinc_interp_kaiser",
         beta=14.769656459379492,
     )
-
-
-def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
-    """y[t] = x[t] - coefficient · x[t-1] along the last axis, x[-1] being 0."""
-    emphasised = waveform.clone()
-    emphasised[..., 1:] -= coefficient * waveform[..., :-1]
-    return emphasised
-
-
-def de_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
-    """x[t] = y[t] + coefficient · x[t-1] along the last axis: the inverse of `pre_emphasis`.
-
-    The recursion's impulse response falls below float32's last digit after some samples; so far a convolution goes.
-    """
-    length = min(waveform.shape[-1], int(np.ceil(-20 / np.log(max(abs(coefficient), 1e-9)))) + 1)
-    response = coefficient ** torch.arange(length - 1, -1, -1, dtype=torch.float64)
-    padded = torch.nn.functional.pad(waveform.double(), (length - 1, 0)).reshape(-1, 1, waveform.shape[-1] + length - 1)
-    return torch.nn.functional.conv1d(padded, response.view(1, 1, -1)).reshape(waveform.shape).to(waveform.dtype)

@@ -11,9 +11,15 @@ from torch import Tensor
 from vocoder.config import MelConfig
 from vocoder.features.band_map import BandMap
 from vocoder.features.filterbank import analysis_window, mel_filterbank
+from vocoder.features.values import faintest
 
 RATE, SECONDS = 48_000, 0.2  # of each sound; a period, so that any rate gets the very same sound
+EVERY = 4  # of a sound's frames is enough
+PEAK = 0.5  # of full scale
 RANGE_DB = 60.0  # below the loudest band; what is fainter is not heard beside it
+
+# Natural log of a magnitude below all that counts: a source that can tell as much can tell enough.
+FAINT = math.log(1e-4)
 
 SPECTRAL = (
     "sample_rate", "n_fft", "win_length", "hop_length", "window", "n_mels", "f_min", "f_max", "mel_scale", "mel_norm",
@@ -31,7 +37,8 @@ FRICATIVES = (1500, 2500, 4000, 6000)  # the peak in Hz: x, sh, s of a man, s of
 
 def expected_error(source: MelConfig, target: MelConfig) -> float:
     """Root mean square error in dB, over the target's bands down to `RANGE_DB` below the loudest."""
-    return _error(_spectral(source), _spectral(target))
+    told = float(faintest(source).max())
+    return _error(_spectral(source), _spectral(target), told if told > FAINT * source.power else -math.inf)
 
 
 def _spectral(mel: MelConfig) -> MelConfig:
@@ -40,12 +47,12 @@ def _spectral(mel: MelConfig) -> MelConfig:
 
 
 @lru_cache(maxsize=1024)
-def _error(source: MelConfig, target: MelConfig) -> float:
+def _error(source: MelConfig, target: MelConfig, told: float) -> float:
     given, truth = _bands(source), _bands(target)
     frames = min(len(given), len(truth))
     decibels = 20 / (math.log(10) * target.power)
     truth = decibels * truth[:frames].log()
-    error = decibels * BandMap(source, target)(given[:frames].log()) - truth
+    error = decibels * BandMap(source, target)(given[:frames].log().clamp(min=told)) - truth
     return float(error[truth > truth.max() - RANGE_DB].square().mean().sqrt())
 
 
@@ -58,7 +65,8 @@ def _bands(mel: MelConfig) -> Tensor:
     around = waveform.roll(mel.n_fft // 2, dims=-1).repeat(1, 2 + mel.n_fft // time)[:, : time + mel.n_fft - 1]
     margin = mel.n_fft - mel.win_length
     window = torch.nn.functional.pad(analysis_window(mel), (margin // 2, margin - margin // 2))
-    spectrum = torch.fft.rfft(around.unfold(-1, mel.n_fft, mel.hop_length) * window).abs().pow(mel.power)
+    frames = around.unfold(-1, mel.n_fft, mel.hop_length)[:, ::EVERY]
+    spectrum = torch.fft.rfft(frames * window).abs().pow(mel.power)
     return (spectrum @ mel_filterbank(mel)).flatten(0, 1).clamp(min=1e-30)
 
 
@@ -80,7 +88,8 @@ def _spectra() -> Tensor:
     pulses = torch.fft.rfft(torch.stack([_pulses(vowel[-1]) for vowel in VOWELS]))
     voiced = (pulses + 0.003 * noise[: len(VOWELS)]) * torch.stack([_vowel(hz, vowel[:-1]) for vowel in VOWELS])
     unvoiced = 0.003 * noise[len(VOWELS) :] * torch.stack([1 / (1 + ((hz - peak) / 1000) ** 2) for peak in FRICATIVES])
-    return torch.cat([voiced, unvoiced])
+    spectra = torch.cat([voiced, unvoiced])
+    return spectra * (PEAK / torch.fft.irfft(spectra).abs().max())
 
 
 def _pulses(pitch: float) -> Tensor:

@@ -1,21 +1,14 @@
-"""Waveform → log-mel spectrogram, as a `MelConfig` says, and back as far as the bands.
-
-The only place that knows padding, logarithm and floor.
-"""
+"""Waveform → log-mel spectrogram, as a `MelConfig` says: the only place that knows framing and edges."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
-from vocoder.features.audio import pre_emphasis
 from vocoder.features.filterbank import analysis_window, mel_filterbank
-
-FAINTEST = 1e-3  # of an added floor: what is said of bands below is rounding, or a model's error
+from vocoder.features.values import denormalise, unguard
 
 
 class LogMelSpectrogram(nn.Module):
@@ -115,19 +108,13 @@ class LogMelSpectrogram(nn.Module):
         return mel if config.clip is None else mel.clamp(*config.clip)
 
 
+def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
+    """y[t] = x[t] - coefficient · x[t-1] along the last axis, x[-1] being 0."""
+    emphasised = waveform.clone()
+    emphasised[..., 1:] -= coefficient * waveform[..., :-1]
+    return emphasised
+
+
 def log_bands(mel: Tensor, config: MelConfig) -> Tensor:
-    """Undo what follows the filterbank.
-
-    Args:
-        mel: (..., n_mels), in the dialect.
-        config: The dialect.
-
-    Returns:
-        Natural logarithm of each band (..., n_mels); of one that an added floor hides, `FAINTEST` of that floor.
-    """
-    shift, scale = (torch.as_tensor(v, dtype=mel.dtype, device=mel.device) for v in (config.shift, config.scale))
-    guarded = (mel * scale + shift) / config.log_factor
-    if config.guard == "clamp":
-        return guarded
-    log_floor = math.log(config.floor)
-    return log_floor + torch.expm1(guarded - log_floor).clamp(min=FAINTEST).log()
+    """Natural logarithm of the bands that a mel (..., n_mels) speaks of: what followed the filterbank is undone."""
+    return unguard(denormalise(mel, config), config)

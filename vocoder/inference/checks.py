@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.features.dialects import guess_dialect
+from vocoder.features.dialects import CATALOGUE, guess_dialect
 
 
 def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
@@ -140,14 +140,18 @@ class RangeCheck:
         if low - slack <= lowest <= loud and highest <= high + slack:
             return
         self.warned = True
-        guesses = guess_dialect(mel)
-        guess = f" Is it {guesses[0]!r}? Then pass dialect={guesses[0]!r}." if guesses else ""
+        names = guess_dialect(mel, self.dialect.n_mels)
+        guess = f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}." if names else ""
         warnings.warn(
             f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {self.dialect.log}), but lies "
             f"between {lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
             "`vocoder dialects` lists those that are known.",
             stacklevel=3,  # the caller of infer
         )
+
+
+def _and_stats(name: str) -> str:
+    return " and, if it is normalised, its stats" if CATALOGUE[name].statistics else ""
 
 
 def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:

@@ -73,8 +73,13 @@ class Conditioner:
                 1, offset, count
             )
 
-        at_frames = (part(name, frames) for name in ("coefficients", "scale", "distance"))
-        piece = Conditioning(part("context", frames + reach), *at_frames, blocks[0].speaker)
+        piece = Conditioning(
+            context=part("context", frames + reach),
+            coefficients=part("coefficients", frames),
+            scale=part("scale", frames),
+            distance=part("distance", frames),
+            speaker=blocks[0].speaker,
+        )
         self.done = stop
         self._forget(stop // BLOCK_FRAMES * BLOCK_FRAMES - self.margin)
         return piece

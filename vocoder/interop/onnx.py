@@ -5,15 +5,17 @@ Python, one utterance or several of equal length:
 
     mel = np.pad(mel, [(0, 0), (0, 0), (margin_frames, margin_frames)], mode="edge")  # (batch, n_mels, frames)
     h, coefficients, scale, distance = conditioning.run(None, {"mel": mel})
-    state = ...  # "layer_inputs", "waveform" and "residual": zeros, of the shapes that the graph says
+    names = ["layer_inputs", "waveform", "residual"]
+    state = ...  # zeros, of the shapes that the graph says
     for t in range(frames * hop_length):
         f = t // hop_length
         frame = {"coefficients": coefficients[:, f], "scale": scale[:, f], "distance": distance[:, f]}
-        draw = {"noise": ..., "temperature": np.float32(1), "position": np.array([t])}
+        draw = {"noise": ..., "temperature": np.array(1, np.float32), "position": np.array([t])}
         sample, parameters, *state = step.run(None, {"h": h[:, t], **frame, **draw, **dict(zip(names, state))})
 
-Both graphs' metadata hold `sample_rate`, `hop_length`, `margin_frames`, the kind of `noise`, and the model's `config`
-as JSON, whose `waveform` says what is left to undo in the samples.
+A network of several voices takes `speaker`, (batch,), beside the mel. Bind each state's output to its input's memory,
+where the runtime can, and no step copies it. Both graphs' metadata hold `sample_rate`, `hop_length`, `margin_frames`,
+the kind of `noise`, and the model's `config` as JSON, whose `waveform` says what is left to undo in the samples.
 """
 
 from __future__ import annotations

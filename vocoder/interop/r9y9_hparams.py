@@ -172,7 +172,7 @@ def mel_config(hparams: Hparams, stats: Stats | None = None) -> MelConfig:
     return with_statistics(mel, stats)
 
 
-def _decibels(hparams: Hparams) -> dict[str, float]:
+def _decibels(hparams: Hparams) -> dict[str, Any]:
     """(20 log10(max(band, lowest)) - reference - lowest) / -lowest, of lws' bands: sqrt(1/2) of a plain window's."""
     lowest, lws = hparams["min_level_db"], 10 * math.log10(2)
     return {

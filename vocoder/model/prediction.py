@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
+from vocoder.features.filterbank import analysis_window
 from vocoder.model.spectrum import LogPowerSpectrum
 
 LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
@@ -46,7 +47,7 @@ class LinearPredictor(nn.Module):
         cosines[0] /= 2
         cosines[-1] /= 2 if mel.n_fft % 2 == 0 else 1
         self.register_buffer("cosines", cosines * lag_window, persistent=False)
-        self.window_energy = float(torch.hann_window(mel.win_length, dtype=torch.float64).square().sum())
+        self.window_energy = float(analysis_window(mel).square().sum())
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Predictors of all frames.

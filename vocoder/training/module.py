@@ -15,6 +15,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
+from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.wavenet import Conditioning, WaveNet
 
@@ -95,6 +96,8 @@ class VocoderModule(LightningModule):
         count, network = sum(p.numel() for p in self.network.parameters()), self.network
         sight = f"{network.receptive_field} samples ({network.receptive_field_ms:.0f} ms)"
         log.info("WaveNet with %.2f M parameters, which sees %s back.", count / 1e6, sight)
+        if filterbank_rank(self.mel_config) < self.mel_config.n_mels:
+            log.warning("The mel is poorer than it looks: %s.", describe_rank(self.mel_config))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss."""
