@@ -14,6 +14,8 @@ from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, Vocoder
 from vocoder.engines import library
 from vocoder.model.wavenet import WaveNet
 
+torch.set_num_threads(1)  # tensors here are tiny: on a busy machine, threads that share them wait for each other
+
 DISTRIBUTIONS = ("mixture_of_logistics", "gaussian", "mu_law_categorical")
 
 

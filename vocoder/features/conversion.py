@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from vocoder.features.dialects import DIALECTS
 from vocoder.features.statistics import Stats, with_statistics
 from vocoder.features.values import denormalise, guard, log_area, normalise, silence, unguard
 
-__all__ = ["Converter", "Fit", "compare", "convert_mel", "make_converter", "name_dialect", "resolve_dialect"]
+__all__ = ["Converter", "Fit", "compare", "convert_mel", "make_converter", "resolve_dialect"]
 
 SILENT = 1e-3  # a frame is silent if no band is further above silence, in nepers: 0.01 dB, more than rounding
 
@@ -49,11 +50,6 @@ def resolve_dialect(dialect: str | MelConfig, stats: Stats | None = None) -> Mel
     return dialect if stats is None else with_statistics(dialect, stats)
 
 
-def name_dialect(mel: MelConfig) -> str | None:
-    """Name of a dialect, its statistics apart; None if it has none."""
-    return next((name for name, known in DIALECTS.items() if known == mel), None)
-
-
 def compare(source: str | MelConfig, target: str | MelConfig) -> Fit:
     """What becomes of mels of one dialect where those of another are wanted.
 
@@ -69,8 +65,19 @@ def compare(source: str | MelConfig, target: str | MelConfig) -> Fit:
     """
     mels = resolve_dialect(source), resolve_dialect(target)
     given = zip((source, target), mels, ("source", "target"), strict=True)
-    names = [dialect if isinstance(dialect, str) else name_dialect(mel) or side for dialect, mel, side in given]
+    names = [dialect if isinstance(dialect, str) else _name(mel) or side for dialect, mel, side in given]
     return judge((names[0], names[1]), *mels)
+
+
+def _name(mel: MelConfig) -> str | None:
+    """Name of a dialect, also of one with statistics; None if it has none."""
+    for name, known in DIALECTS.items():
+        if mel == known:
+            return name
+    for name, known in DIALECTS.items():
+        if replace(mel, shift=known.shift, scale=known.scale) == known:
+            return f"{name}, normalised"
+    return None
 
 
 def make_converter(source: MelConfig, target: MelConfig, approximate: bool = False) -> Converter:

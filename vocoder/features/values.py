@@ -22,10 +22,13 @@ def guard(log_band: Tensor, mel: MelConfig) -> Tensor:
 
 
 def unguard(log_band: Tensor, mel: MelConfig) -> Tensor:
-    """Undo `guard`, as far as it can be; of a band that an added floor hides, `FINEST` of that floor."""
-    if mel.guard == "clamp":
-        return log_band
+    """Undo `guard`, as far as it can be; of a band that an added floor hides, `FINEST` of that floor.
+
+    What lies below the floor, as a model may predict, is no value of the dialect and becomes the floor.
+    """
     log_floor = math.log(mel.floor)
+    if mel.guard == "clamp":
+        return log_band.clamp(min=log_floor)
     return log_floor + torch.expm1(log_band - log_floor).clamp(min=FINEST).log()
 
 
