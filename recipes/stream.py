@@ -13,6 +13,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def main() -> None:
     torch.set_num_threads(1)  # analysing the corpus shall not disturb what is measured
     model = Vocoder.from_pretrained(options.model)
     frames = int(options.seconds * model.sample_rate / model.hop_length)
-    stream, digest, course = model.stream(threads=options.threads), hashlib.sha256(), []
+    keep = {"threads": options.threads, "dialect": replace(model.mel, layout="bands_first")}
+    stream, digest, course = model.stream(**keep), hashlib.sha256(), []
     begin, made = time.perf_counter(), 0
     with tqdm(total=frames * model.hop_length, unit=" samples", unit_scale=True, disable=None) as bar:
         for waveform in stream.over(chunks(model, options.corpus, frames, options.chunk_frames)):
@@ -55,7 +57,7 @@ def main() -> None:
     facts = {"model": str(options.model), "samples": made, "chunk_frames": options.chunk_frames, **summary(course)}
     if options.check:
         whole = torch.cat(list(chunks(model, options.corpus, frames, options.chunk_frames)), dim=1)
-        at_once = hashlib.sha256(to_levels(model.infer(whole, threads=options.threads)).tobytes())
+        at_once = hashlib.sha256(to_levels(model.infer(whole, **keep)).tobytes())
         facts["equal"] = at_once.hexdigest() == digest.hexdigest()
     options.output.mkdir(parents=True, exist_ok=True)
     draw(np.array(course)).savefig(options.output / "stream.png", dpi=150)
@@ -65,7 +67,8 @@ def main() -> None:
 
 def chunks(model: Vocoder, corpus: Path, frames: int, size: int) -> Iterator[Tensor]:
     """The corpus' mel (n_mels, size) at a time, `frames` in all."""
-    log_mel, rest, left = LogMelSpectrogram(model.mel), torch.empty(model.mel.n_mels, 0), frames
+    log_mel = LogMelSpectrogram(replace(model.mel, layout="bands_first"))
+    rest, left = torch.empty(model.mel.n_mels, 0), frames
     for utterance in cycle(read_corpus(corpus)):
         rest = torch.cat([rest, log_mel(load_audio(utterance.path, model.sample_rate)[None])[0]], dim=1)
         while rest.shape[1] >= size or rest.shape[1] >= left:

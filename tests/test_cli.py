@@ -16,6 +16,9 @@ import vocoder
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.cli import main
 from vocoder.config import to_dict
+from vocoder.features.audio import load_audio
+from vocoder.features.conversion import resolve_dialect
+from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.vocoder import Vocoder
 
 FRAMES = 4
@@ -190,3 +193,42 @@ def test_without_lightning_training_names_the_remedy(
 def test_the_module_is_the_command() -> None:
     run = subprocess.run([sys.executable, "-m", "vocoder", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == vocoder.__version__
+
+
+def test_statistics_alone_are_those_of_the_model_s_own_dialect(folder: Path, model: Vocoder) -> None:
+    (folder / "stats.json").write_text('{"mean": -6.0, "std": 2.0}')
+    normal = LogMelSpectrogram(resolve_dialect(model.mel, (-6.0, 2.0)))
+    waveform = load_audio(folder / "c.flac", model.sample_rate)
+    command = ["infer", "--model", str(folder / "model"), "--output-dir", str(folder / "out")]
+    assert main([*command, "--stats", str(folder / "stats.json"), str(folder / "c.flac")]) == 0
+    written, _ = soundfile.read(folder / "out" / "c.wav", dtype="float32")
+    expected = model.infer(normal(waveform[None])[0], stats=(-6.0, 2.0))
+    np.testing.assert_allclose(written, expected.numpy(), rtol=0, atol=1 / 32768)
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (2, 8, 4)], ids=str)
+@pytest.mark.parametrize("options", [[], ["--dialect", "espnet"]], ids=str)
+def test_a_file_of_something_else_than_one_mel_is_refused(
+    folder: Path, shape: tuple[int, ...], options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(folder / "odd.npy", np.zeros(shape, np.float32))
+    command = ["infer", "--model", str(folder / "model"), "--output-dir", str(folder / "out"), *options]
+    assert main([*command, str(folder / "odd.npy")]) == 2
+    assert "odd.npy: `mel` must have shape" in capsys.readouterr().err
+    assert not (folder / "out" / "odd.wav").exists()
+
+
+def test_ctrl_c_is_no_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Vocoder, "infer", interrupt)
+    command = ["infer", "--model", str(folder / "model"), "--output-dir", str(folder / "out"), str(folder / "a.npy")]
+    assert main(command) == 130
+
+
+def test_export_keeps_what_it_is_told_of_the_data(folder: Path) -> None:
+    facts = ["--data", "my voice", "--licence", "CC0-1.0", "--language", "en"]
+    assert main(["export", str(folder / "last.ckpt"), str(folder / "voice"), *facts]) == 0
+    training = Vocoder.from_pretrained(folder / "voice").training
+    assert (training["data"], training["licence"], training["language"]) == ("my voice", "CC0-1.0", "en")

@@ -91,13 +91,17 @@ def test_a_player_that_is_stopped_is_no_error(command: list[str], mel: Tensor) -
 
 
 def test_a_frame_cut_short_is_an_error_after_all_whole_ones(
-    command: list[str], mel: Tensor, feed: Callable[[bytes], None], capfdbinary: pytest.CaptureFixture[bytes]
+    command: list[str],
+    model: Vocoder,
+    mel: Tensor,
+    feed: Callable[[bytes], None],
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     feed(as_bytes(mel)[:-5])
     assert main(command) == 2
     out, err = capfdbinary.readouterr()
     assert b"frames of 8 float32 values, 32 bytes each, but ends 27 bytes into one" in err
-    assert len(out) > 0
+    assert np.array_equal(np.frombuffer(out, "<i2"), to_levels(model.infer(mel[:, :-1], seed=4)))
 
 
 def test_a_broken_frame_is_named(
@@ -115,6 +119,12 @@ def test_what_belongs_to_files_is_refused(
 ) -> None:
     assert main([*command, *extra]) == 2
     assert f"but there is {extra[0]}. Leave it out." in capsys.readouterr().err
+
+
+def test_a_file_is_no_single_chunk(tmp_path: Path) -> None:
+    (tmp_path / "frames").write_bytes(bytes(4 * 8 * 1000))
+    with (tmp_path / "frames").open("rb") as file:
+        assert max(len(frames) for frames in read_frames(file, 8)) <= 16
 
 
 def test_frames_are_taken_as_they_come_whatever_the_pipe_cuts() -> None:

@@ -4,7 +4,9 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, from_dict, to_dict
 
@@ -40,6 +42,13 @@ VARIED = VocoderConfig(
         ({"shift": (0.0, 1.0)}, "mel.shift needs 80 values, but has 2"),
         ({"scale": [1.0] * 79}, "mel.scale needs 80 values, but has 79"),
         ({"scale": 0.0}, r"mel.scale must be positive, but holds 0\.0"),
+        ({"shift": ("low", "high")}, r"mel\.shift must hold numbers, but is \('low', 'high'\)\. Pass a number"),
+        ({"scale": np.ones((80, 1))}, r"mel\.scale must hold numbers, but is \[\[1\.0\], .*a flat list"),
+        ({"scale": np.zeros(80)}, r"mel\.scale must be positive, but holds 0\.0"),
+        ({"clip": (-1,)}, r"mel\.clip must be two numbers, the lower first, but is \(-1\.0,\)\. Leave it out"),
+        ({"clip": 1.0}, r"mel\.clip must be two numbers, the lower first, but is 1\.0"),
+        ({"clip": (0.0, 1.0, 2.0)}, r"mel\.clip must be two numbers"),
+        ({"clip": (4.0, -4.0)}, r"mel\.clip must be two numbers, the lower first, but is \(4\.0, -4\.0\)"),
         ({"mel_scale": "mel"}, "mel_scale must be one of slaney, htk, but is 'mel'"),
         ({"log": "log2"}, "log must be one of ln, log10, db, but is 'log2'"),
     ],
@@ -94,6 +103,20 @@ def test_a_config_survives_a_dict_and_json(config: VocoderConfig) -> None:
 
 def test_a_config_can_be_a_key_whatever_it_was_read_from() -> None:
     assert hash(from_dict(VocoderConfig, json.loads(json.dumps(to_dict(VARIED))))) == hash(VARIED)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list])
+def test_numbers_of_a_mel_may_come_in_any_array(kind: Any) -> None:
+    given = MelConfig(n_mels=2, shift=kind([1.0, 2.0]), scale=kind([3.0, 4.0]), clip=kind([-4.0, 4.0]))
+    assert given == MelConfig(n_mels=2, shift=(1.0, 2.0), scale=(3.0, 4.0), clip=(-4.0, 4.0))
+    assert from_dict(MelConfig, json.loads(json.dumps(to_dict(given)))) == given
+
+
+@pytest.mark.parametrize("kind", [np.asarray, np.float32, torch.tensor, int])
+def test_a_number_of_a_mel_may_come_in_any_kind(kind: Any) -> None:
+    given = MelConfig(shift=kind(-5), scale=kind(2))
+    assert given == MelConfig(shift=-5.0, scale=2.0)
+    assert json.dumps(to_dict(given)) == json.dumps(to_dict(MelConfig(shift=-5.0, scale=2.0)))
 
 
 def test_missing_fields_take_their_defaults() -> None:

@@ -23,7 +23,7 @@ from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, resample
 from vocoder.features.band_map import BandMap
 from vocoder.features.comparison import LARGEST_ERROR_DB, needs_estimate
-from vocoder.features.conversion import compare, convert_mel, make_converter, resolve_dialect
+from vocoder.features.conversion import Converter, compare, convert_mel, make_converter, resolve_dialect
 from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.features.values import denormalise, log_area, unguard
@@ -56,6 +56,9 @@ MAPS = [
     ("bigvgan-44k-512", "hifigan"),
     ("wavernn", "rayhane"),
 ]
+
+# The source is clipped 40 dB below full scale: of soft speech it says next to nothing.
+HIDING = [("rayhane", "wavernn"), ("rayhane", "tacotron2-wavernn")]
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 
@@ -97,7 +100,7 @@ def decibels(mel: Tensor, config: MelConfig) -> Tensor:
 def errors(source: str, target: str, within: float = 60.0) -> Tensor:
     """In dB, of bands so near the loudest of the utterance, in frames away from the ends that are not clipped."""
     a, b = PRESETS[source], PRESETS[target]
-    convert, loudest = make_converter(a, b, approximate=True), math.inf if a.clip is None else a.clip[1]
+    convert, loudest = Converter(a, b), math.inf if a.clip is None else a.clip[1]
     found = []
     for given_mel, expected in zip(extract(source), extract(target, fit(source, target).delay), strict=True):
         frames = slice(6, min(given_mel.shape[1], expected.shape[1]) - 6)
@@ -131,7 +134,7 @@ def test_an_exact_conversion_is_the_targets_own_analysis_of_the_delayed_speech(s
         assert error.abs().max() < 0.5
 
 
-@pytest.mark.parametrize(("source", "target"), MAPS)
+@pytest.mark.parametrize(("source", "target"), [*MAPS, *HIDING])
 def test_an_approximation_is_about_as_far_off_as_it_says(source: str, target: str) -> None:
     expected = fit(source, target).error_db
     # Measured on twenty utterances of two voices, errors are from 0.6 to 1.6 times the expected.
@@ -143,9 +146,7 @@ def test_an_approximation_is_about_as_far_off_as_it_says(source: str, target: st
 @pytest.mark.parametrize(("source", "target"), [pair for pair in NEAR if pair not in EXACT])
 def test_every_approximation_of_real_speech_is_about_as_far_off_as_it_says(source: str, target: str) -> None:
     expected, error = fit(source, target).error_db, rms(errors(source, target))
-    if source == "rayhane":
-        assert error > expected  # it is clipped 40 dB below full scale, and the recordings are not as loud as its own
-    elif expected == 0:
+    if expected == 0:
         assert error < 0.05
     elif PRESETS[target].f_max <= 12_000:  # the recordings hold nothing above, which is not what is expected of speech
         assert expected / 2.5 < error < 2 * expected
@@ -157,19 +158,21 @@ def test_a_refusal_names_every_field_that_differs_and_both_values() -> None:
             make_converter(PRESETS[source], PRESETS[target], approximate=True)
         for field in differing(source, target):
             assert f" {field} " in str(caught.value)
+    with pytest.raises(ValueError, match=r"Pass mels of the target's dialect, or train .* `vocoder new-recipe --help`"):
+        make_converter(PRESETS["tacotron2"], PRESETS["speecht5"])
     with pytest.raises(ValueError, match="sample_rate 22050 Hz → 16000 Hz \\(not convertible\\); f_min 0 Hz → 80 Hz"):
         make_converter(PRESETS["tacotron2"], PRESETS["speecht5"])
 
 
 @pytest.mark.slow
-def test_frames_that_are_equally_far_apart_are_not_refused() -> None:
-    assert all(fit(*pair).verdict != "refused" for pair in NEAR)
+def test_frames_that_are_equally_far_apart_are_not_refused_unless_the_source_hides_speech() -> None:
+    assert [pair for pair in NEAR if fit(*pair).verdict == "refused"] == HIDING
 
 
 @pytest.mark.parametrize(("source", "target"), [("hifigan", "espnet"), ("tacotron2", "coqui-ddc")])
 def test_what_is_approximate_must_be_asked_for(source: str, target: str) -> None:
     mel = extract(source)[0][None]
-    with pytest.raises(ValueError, match=r"only approximable.*Pass approximate=True"):
+    with pytest.raises(ValueError, match=r"to the target's, .*only approximable.*Pass approximate=True"):
         make_converter(PRESETS[source], PRESETS[target])
     assert make_converter(PRESETS[source], PRESETS[target], approximate=True)(mel).isfinite().all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -220,3 +221,15 @@ def test_the_number_of_bands_can_be_said() -> None:
 )
 def test_what_no_preset_can_have_made_is_none(mel: Tensor) -> None:
     assert guess_dialect(mel) == []
+
+
+def test_a_mel_of_one_frame_is_read_without_a_warning() -> None:
+    frame = mel_of(synthetic(22_050), "hifigan")[:, 30:31]
+    assert guess_dialect(frame.T) == guess_dialect(frame)  # pytest takes a warning for an error
+
+
+@pytest.mark.parametrize("shape", [(80, 0), (0, 80, 100), (80,), ()])
+def test_what_has_no_bands_or_no_frames_is_refused(shape: tuple[int, ...]) -> None:
+    for mel in (torch.zeros(shape), np.zeros(shape)):
+        with pytest.raises(ValueError, match=rf"an axis of bands.* but has shape {re.escape(str(shape))}\. Pass"):
+            guess_dialect(mel)

@@ -177,7 +177,7 @@ SHAPE = r"`mel` must have shape \(8, frames\) or \(batch, 8, frames\), but has"
 BAD_MELS: dict[str, tuple[Any, type[Exception], str]] = {
     "rank": (torch.zeros(1, 1, 8, 4), ValueError, SHAPE + r" \(1, 1, 8, 4\)\. .*squeeze"),
     "vector": (torch.zeros(8), ValueError, SHAPE + r" \(8,\)\. .*mel\[None\]"),
-    "bands": (torch.zeros(9, 4), ValueError, SHAPE + r" \(9, 4\)\. Take a model for mels with 9 bands"),
+    "bands": (torch.zeros(9, 4), ValueError, SHAPE + r" \(9, 4\)\. Name the dialect that it is"),
     "time-first": (torch.zeros(4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(0, 1\)"),
     "time-first batch": (torch.zeros(2, 4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(1, 2\)"),
     "no frames": (torch.zeros(8, 0), ValueError, SHAPE + r".*empty"),
@@ -197,7 +197,7 @@ BAD_MELS: dict[str, tuple[Any, type[Exception], str]] = {
     "objects": (np.full((8, 4), None), TypeError, "real floating-point numbers, but holds object"),
     "text": ("mel.npy", TypeError, "tensor or a NumPy array, but is a str"),
     "equal list": ([torch.zeros(8, 4)] * 2, TypeError, r"list of 2\. Join .*torch\.stack"),
-    "unequal list": ([torch.zeros(8, 4), torch.zeros(8, 5)], TypeError, r"unequal shapes .*Infer them one by one"),
+    "unequal list": ([torch.zeros(8, 4), torch.zeros(8, 5)], TypeError, r"unequal shapes .*Pass them one by one"),
 }
 
 
@@ -546,3 +546,21 @@ def test_inference_runs_with_all_of_training_uninstalled_and_says_nothing(folder
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stderr == ""
     assert run.stdout == f"(64,) {vocoder.__version__}\n"
+
+
+def test_a_revision_is_for_the_hub_only(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"`revision` is for models on the hub, but .* is here"):
+        Vocoder.from_pretrained(folder, revision="main")
+
+
+@pytest.mark.parametrize("call", ["infer", "infer_many", "vocoder.infer"])
+def test_a_warning_points_at_the_line_that_asked(model: Vocoder, call: str) -> None:
+    loud = torch.full((8, 4), 60.0)
+    calls = {
+        "infer": lambda: model.infer(loud),
+        "infer_many": lambda: model.infer_many([loud]),
+        "vocoder.infer": lambda: vocoder.infer(loud, model),
+    }
+    with pytest.warns(UserWarning, match="looks like another dialect") as caught:
+        calls[call]()
+    assert caught[0].filename == __file__

@@ -140,7 +140,7 @@ def test_lags_reach_from_the_lowest_voice_to_the_highest(changes: dict[str, Any]
     assert 0.1 <= pitch_lag.lead / pitch_lag.shortest <= 0.2
 
 
-@pytest.mark.parametrize("gain", [0.01, 0.1, 30.0])
+@pytest.mark.parametrize("gain", [0.2, 3.0, 30.0])
 def test_a_louder_mel_has_the_same_lag(gain: float) -> None:
     mel = speech_like_mel(MelConfig(), 50).double()
     assert torch.equal(PitchLag(MelConfig())(mel + math.log(gain)), PitchLag(MelConfig())(mel))

@@ -46,11 +46,11 @@ def save_hdf5(folder: Path, **arrays: Any) -> Path:
     return folder / "stats.h5"
 
 
-def espnet(folder: Path) -> Path:
+def espnet(folder: Path, save: Any = save_npz) -> Path:
     """As ESPnet collects them: sums over the frames of a corpus, with this mean and deviation."""
     frames = np.random.default_rng(1).normal(size=(1000, 4))
     frames = (frames - frames.mean(axis=0)) / frames.std(axis=0) * SCALE + MEAN
-    return save_npz(folder, count=np.array(1000), sum=frames.sum(axis=0), sum_square=(frames**2).sum(axis=0))
+    return save(folder, count=np.array(1000), sum=frames.sum(axis=0), sum_square=(frames**2).sum(axis=0))
 
 
 FORMS = {
@@ -61,6 +61,7 @@ FORMS = {
     "npz, std": lambda folder: save_npz(folder, mean=MEAN, std=SCALE),
     "npz, var": lambda folder: save_npz(folder, mean=MEAN, var=SCALE**2),
     "ESPnet": espnet,
+    "ESPnet, json": lambda folder: espnet(folder, save_json),
     "npy": lambda folder: save_npy(folder, np.stack([MEAN, SCALE])),
     "h5": lambda folder: save_hdf5(folder, mean=MEAN, scale=SCALE),
     "json": lambda folder: save_json(folder, mean=MEAN, std=SCALE),

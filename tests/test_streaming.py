@@ -16,6 +16,7 @@ from torch import Tensor
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import VocoderConfig, WaveformConfig
 from vocoder.inference import conditioner as conditioning_by_blocks
+from vocoder.inference.checks import look_frames
 from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.solo import run_solo
 from vocoder.inference.stream import Stream
@@ -321,11 +322,32 @@ def test_a_chunk_of_another_shape_is_refused(model: Vocoder, mel: Tensor, change
     assert torch.equal(torch.cat([stream.push(mel), stream.flush()]), model.infer(mel))
 
 
-def test_what_looks_like_another_dialect_is_warned_of_once(model: Vocoder) -> None:
-    stream = model.stream()
+def test_what_looks_like_another_dialect_is_warned_of_once_when_enough_has_come(model: Vocoder) -> None:
+    stream, enough = model.stream(), look_frames(model.mel)
+    loud = torch.full((8, enough // 2 + 1), 60.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream._advance = lambda mel, *, last: torch.empty(0)  # type: ignore[method-assign]  # none of it need be heard
+        stream.push(loud)
     with pytest.warns(UserWarning, match="looks like another dialect") as caught:
-        stream.push(torch.full((8, 4), 60.0))
+        stream.push(loud)
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        stream.push(torch.full((8, 4), 60.0))
+        stream.push(loud)
+        stream.flush()
+
+
+def test_a_short_stream_is_looked_at_when_it_ends(model: Vocoder) -> None:
+    stream = model.stream()
+    stream.push(torch.full((8, 4), 60.0))
+    with pytest.warns(UserWarning, match="looks like another dialect"):
+        stream.flush()
+
+
+def test_where_torch_makes_doubles_by_default_a_stream_is_the_whole_as_well(model: Vocoder, mel: Tensor) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(join(model.stream().over(cut(mel, [10]))), model.infer(mel))
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -144,3 +144,17 @@ def test_it_needs_no_torchaudio(vocoder, tmp_path):
     code = WITHOUT.format(folder=str(tmp_path / "model"))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stdout == "torch.Size([2, 64])\n", run.stderr
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_its_axes_are_torchaudio_s_whatever_the_dialect_s_are(vocoder, own):
+    turned = replace(vocoder.mel, layout="frames_first")
+    model = Vocoder(replace(vocoder.config, mel=turned), vocoder.network) if own else vocoder
+    speak = TorchaudioVocoder(model, None if own else turned, **SLOW)
+    specgrams = mels(vocoder)
+    assert torch.equal(speak(specgrams, RAGGED)[0], TorchaudioVocoder(vocoder, None, **SLOW)(specgrams, RAGGED)[0])
+
+
+def test_lengths_are_a_tensor(vocoder):
+    with pytest.raises(TypeError, match=r"`lengths` must be a tensor, but is a list"):
+        TorchaudioVocoder(vocoder, None)(mels(vocoder), [4, 7, 2])

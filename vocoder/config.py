@@ -28,6 +28,15 @@ def _require_types(config: Any) -> None:
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
 
 
+def _plain(name: str, value: Any) -> float | tuple[float, ...]:
+    """A number or a tuple of them, of a list or an array: NumPy's and PyTorch's have `tolist`."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    try:
+        return tuple(float(v) for v in value) if hasattr(value, "__len__") else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers, but is {value!r}. Pass a number, or a flat list.") from None
+
+
 @dataclass(frozen=True)
 class MelConfig:
     """What a mel spectrogram means, exactly: everything needed to compute one from a waveform, or to read one.
@@ -116,14 +125,19 @@ class MelConfig:
         for name in ("power_epsilon", "power_floor"):
             _require(getattr(self, name) >= 0, f"mel.{name} must be >= 0, but is {getattr(self, name)}.")
         for name in ("shift", "scale"):
-            value = getattr(self, name)
-            if isinstance(value, list | tuple):
-                object.__setattr__(self, name, tuple(float(v) for v in value))
+            value = _plain(f"mel.{name}", getattr(self, name))
+            object.__setattr__(self, name, value)
+            if isinstance(value, tuple):
                 _require(len(value) == self.n_mels, f"mel.{name} needs {self.n_mels} values, but has {len(value)}.")
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         _require(min(scales) > 0, f"mel.scale must be positive, but holds {min(scales)}.")
         if self.clip is not None:
-            object.__setattr__(self, "clip", tuple(self.clip))
+            clip = _plain("mel.clip", self.clip)
+            object.__setattr__(self, "clip", clip)
+            _require(
+                isinstance(clip, tuple) and len(clip) == 2 and clip[0] < clip[1],
+                f"mel.clip must be two numbers, the lower first, but is {clip}. Leave it out to clip nothing.",
+            )
 
     @property
     def filterbank_rate(self) -> int:

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"vocoder: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # how a stream usually ends
+        return 130
     return training(arguments) or 0  # its errors are its own: a failure during training shows where it came from
 
 

@@ -34,6 +34,8 @@ def add_dialects(commands: Any) -> None:
 
 
 def _dialects(options: argparse.Namespace) -> None:
+    if options.pairs and options.source is not None:
+        raise ValueError(f"--pairs shows all pairs, but {options.source!r} was named. Leave out one of them.")
     if options.pairs:
         print(_pairs())
     elif options.source is None:

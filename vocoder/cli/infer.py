@@ -18,6 +18,7 @@ from vocoder.cli.stream import run_stream
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
+from vocoder.features.layout import shape_rule
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
@@ -74,7 +75,7 @@ def _infer_files(options: argparse.Namespace) -> None:
     outputs = _plan(options.inputs, options.output_dir, options.overwrite)
     model = Vocoder.from_pretrained(options.model)
     keep = {name: getattr(options, name) for name in KEPT}
-    dialect = model.mel if options.dialect is None else resolve_dialect(options.dialect, options.stats)
+    dialect = resolve_dialect(options.dialect or model.mel, options.stats)
     for source, target in outputs.items():
         try:
             mel = _read_mel(source, dialect)
@@ -120,7 +121,10 @@ def _read_mel(path: Path, dialect: MelConfig) -> Tensor:
     if path.suffix.lower() not in MEL_SUFFIXES:
         return _analyse(path, dialect)
     mel = _load_array(path)
-    return mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+    mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+    if mel.ndim != 2:
+        raise ValueError(f"{shape_rule(mel.shape, dialect)} A file holds one utterance: save each apart.")
+    return mel
 
 
 def _analyse(path: Path, dialect: MelConfig) -> Tensor:

@@ -17,7 +17,7 @@ from vocoder.features.audio import to_levels
 from vocoder.inference.vocoder import Vocoder
 
 KEPT = ("seed", "temperature", "engine", "precision", "threads", "speaker", "dialect", "stats", "approximate")
-MOST_BYTES = 1 << 20  # taken at a time of what waits on stdin
+CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 
 
 def run_stream(options: argparse.Namespace) -> None:
@@ -31,9 +31,13 @@ def run_stream(options: argparse.Namespace) -> None:
         file=sys.stderr,
     )
     try:
-        for frames in read_frames(sys.stdin.buffer, stream.dialect.n_mels):
-            chunk = torch.from_numpy(frames)
-            _write(sys.stdout.buffer, stream.push(chunk.T if bands_first else chunk))
+        try:
+            for frames in read_frames(sys.stdin.buffer, stream.dialect.n_mels):
+                chunk = torch.from_numpy(frames)
+                _write(sys.stdout.buffer, stream.push(chunk.T if bands_first else chunk))
+        except ValueError:  # a broken frame: the sound of those before it is not lost
+            _write(sys.stdout.buffer, stream.flush())
+            raise
         _write(sys.stdout.buffer, stream.flush())
     except BrokenPipeError:  # the player was stopped; what Python flushes on its way out must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,7 +50,7 @@ def read_frames(file: BinaryIO, n_mels: int) -> Iterator[npt.NDArray[np.float32]
         ValueError: The file ends within a frame; all before have been given.
     """
     size, rest = 4 * n_mels, b""
-    while data := os.read(file.fileno(), MOST_BYTES):
+    while data := os.read(file.fileno(), CHUNK_FRAMES * size):
         rest += data
         whole = len(rest) // size * size
         yield np.frombuffer(rest[:whole], dtype="<f4").reshape(-1, n_mels).astype(np.float32)

@@ -178,7 +178,7 @@ class NativeEngine(Engine):
         progress: Progress | None = None,
         consume: bool = False,
     ) -> tuple[Tensor, list[Group]]:
-        waveform = torch.empty(noise.shape[:2])
+        waveform = torch.empty(noise.shape[:2], dtype=torch.float32)
         state = state if consume else [group.clone() for group in state]
         signals = {"noise": noise.detach().float().contiguous(), "waveform": waveform}
         self._run(conditioning, signals, state, temperature, progress)
@@ -186,8 +186,8 @@ class NativeEngine(Engine):
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
         """As `ReferenceEngine.force`."""
-        parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters)
-        given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape)
+        parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters, dtype=torch.float32)
+        given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape, dtype=torch.float32)
         state = [group.clone() for group in state]
         self._run(conditioning, {"given": given, "waveform": copy, "parameters": parameters}, state)
         return parameters, state

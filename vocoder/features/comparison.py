@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from vocoder.config import MelConfig
-from vocoder.features.expectation import expected_error
+from vocoder.features.expectation import DECIBELS, expected_error
 from vocoder.features.values import denormalise, faintest, guard, log_area, normalise, nothing
 
 Fate = Literal["exact", "benign", "approximate", "refused"]
@@ -24,7 +24,6 @@ AUDIBLE_DB = 0.1  # a difference of less is none
 # 100 dB below full scale.
 HARMLESS_DB = 6.1
 
-DECIBELS = 20 / math.log(10)
 # Where one of these differs, the bands do, and by more than a factor.
 ESTIMATED = (
     "sample_rate", "n_fft", "win_length", "n_mels", "f_min", "f_max", "mel_scale", "filterbank_sample_rate", "power",
@@ -122,11 +121,11 @@ class Fit:
         listed = "; ".join(f"{d.field} {' → '.join(d.values)} ({WORDS[d.fate]})" for d in self.differences)
         source, target = self.names
         raise ValueError(
-            f"The mel's dialect must convert to the model's, but {source} → {target} is {self.summary}: {listed}. "
+            f"The mel's dialect must convert to the target's, but {source} → {target} is {self.summary}: {listed}. "
             + (
-                "Pass approximate=True to take it so, or mels of the model's dialect."
+                "Pass approximate=True to take it so, or mels of the target's dialect."
                 if self.verdict == "approximate"
-                else "Pass mels of the model's dialect, or train a model for these: `vocoder new-recipe --help`."
+                else "Pass mels of the target's dialect, or train a vocoder for these: `vocoder new-recipe --help`."
             )
         )
 

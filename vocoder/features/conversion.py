@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from vocoder.config import MelConfig
 from vocoder.features.band_map import BandMap
 from vocoder.features.comparison import Fit, judge, needs_estimate
 from vocoder.features.dialects import DIALECTS
+from vocoder.features.layout import to_bands_first
 from vocoder.features.statistics import Stats, with_statistics
 from vocoder.features.values import denormalise, guard, log_area, normalise, silence, unguard
 
@@ -166,27 +166,6 @@ def convert_mel(
             differs.
     """
     given, wanted = resolve_dialect(source, stats), resolve_dialect(target, target_stats)
-    values = _check(mel, given)
-    convert = make_converter(given, wanted, approximate)
-    bands_first = values if given.layout == "bands_first" else values.transpose(-2, -1)
-    converted = convert(bands_first.reshape(-1, *bands_first.shape[-2:]))
-    converted = converted.reshape(*values.shape[:-2], *converted.shape[-2:])
+    converted = make_converter(given, wanted, approximate)(to_bands_first(mel, given))
+    converted = converted if mel.ndim == 3 else converted[0]
     return converted if wanted.layout == "bands_first" else converted.transpose(-2, -1).contiguous()
-
-
-def _check(mel: Any, dialect: MelConfig) -> Tensor:
-    if not isinstance(mel, Tensor | np.ndarray):
-        raise TypeError(
-            f"`mel` must be a torch tensor or a NumPy array, but is a {type(mel).__name__}. Convert it to one."
-        )
-    values = torch.as_tensor(mel).detach()
-    if not values.is_floating_point():
-        raise TypeError(f"`mel` must hold real floating-point numbers, but holds {values.dtype}. Pass a log-mel.")
-    axis = -2 if dialect.layout == "bands_first" else -1
-    if values.ndim not in (2, 3) or values.shape[axis] != dialect.n_mels:
-        axes = f"{dialect.n_mels}, frames" if axis == -2 else f"frames, {dialect.n_mels}"
-        raise ValueError(
-            f"`mel` must have shape ({axes}) or (batch, {axes}), but has {tuple(values.shape)}. Transpose it, or name "
-            "the dialect that it is."
-        )
-    return values

@@ -248,8 +248,16 @@ def guess_dialect(mel: Tensor | np.ndarray, n_mels: int | None = None) -> list[s
 
     Returns:
         Names in the catalogue, the most plausible first; none if it is no preset's.
+
+    Raises:
+        ValueError: The mel is empty, or has no two axes.
     """
     values = torch.as_tensor(mel).detach().double()
+    if values.ndim < 2 or not values.numel():
+        raise ValueError(
+            f"`mel` must have an axis of bands and one of frames, none of them empty, but has shape "
+            f"{tuple(values.shape)}. Pass the mel of a second or more of speech."
+        )
     bands = set(values.shape[-2:]) if n_mels is None else {n_mels}
     scores = {
         name: _implausibility(values, dialect) for name, dialect in CATALOGUE.items() if dialect.mel.n_mels in bands
@@ -275,8 +283,8 @@ def _implausibility(values: Tensor, dialect: Dialect) -> float:
 def _is_normalised(values: Tensor, n_mels: int) -> bool:
     """Each band has its mean near 0 and its deviation near 1."""
     by_band = values.movedim(-2 if values.shape[-2] == n_mels else -1, 0).flatten(1)
-    means, deviation = by_band.mean(dim=1), by_band.std(dim=1).mean()
-    return bool(means.abs().mean() < 0.5 and means.std() < 0.3 and 0.6 < deviation < 1.5)
+    means, deviation = by_band.mean(dim=1), by_band.std(dim=1, correction=0).mean()
+    return bool(means.abs().mean() < 0.5 and means.std(correction=0) < 0.3 and 0.6 < deviation < 1.5)
 
 
 def _unlike_speech(values: Tensor, mel: MelConfig) -> float:

@@ -15,8 +15,10 @@ from vocoder.features.values import faintest
 
 RATE, SECONDS = 48_000, 0.2  # of each sound; a period, so that any rate gets the very same sound
 EVERY = 4  # of a sound's frames is enough
+DECIBELS = 20 / math.log(10)  # in a neper
 PEAK = 0.5  # of full scale
 RANGE_DB = 60.0  # below the loudest band; what is fainter is not heard beside it
+SOFTER_DB = 20.0  # than at that peak: recordings that are not levelled, and quiet syllables of those that are
 
 # Natural log of a magnitude below all that counts: a source that can tell as much can tell enough.
 FAINT = math.log(1e-4)
@@ -37,8 +39,13 @@ FRICATIVES = (1500, 2500, 4000, 6000)  # the peak in Hz: x, sh, s of a man, s of
 
 def expected_error(source: MelConfig, target: MelConfig) -> float:
     """Root mean square error in dB, over the target's bands down to `RANGE_DB` below the loudest."""
-    told = float(faintest(source).max())
-    return _error(_spectral(source), _spectral(target), told if told > FAINT * source.power else -math.inf)
+    bands, told = (_spectral(source), _spectral(target)), float(faintest(source).max())
+    loud = _error(*bands, told if told > FAINT * source.power else -math.inf)
+    if told <= -RANGE_DB / DECIBELS * source.power:
+        return loud
+    # Softer sounds are cut off where the same at full level would be by a source that can tell so much less.
+    soft = _error(*bands, told + SOFTER_DB / DECIBELS * source.power)
+    return math.hypot(loud, soft) / math.sqrt(2)
 
 
 def _spectral(mel: MelConfig) -> MelConfig:
@@ -50,7 +57,7 @@ def _spectral(mel: MelConfig) -> MelConfig:
 def _error(source: MelConfig, target: MelConfig, told: float) -> float:
     given, truth = _bands(source), _bands(target)
     frames = min(len(given), len(truth))
-    decibels = 20 / (math.log(10) * target.power)
+    decibels = DECIBELS / target.power
     truth = decibels * truth[:frames].log()
     error = decibels * BandMap(source, target)(given[:frames].log().clamp(min=told)) - truth
     return float(error[truth > truth.max() - RANGE_DB].square().mean().sqrt())

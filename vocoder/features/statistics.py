@@ -34,7 +34,7 @@ def with_statistics(mel: MelConfig, stats: Stats) -> MelConfig:
         mel: The dialect before they were normalised.
         stats: (mean, scale), each a number or one for each band, in the dialect's values; or a file of them:
             `.npz` with mean and scale, std or var, or with ESPnet's count, sum and sum_square; `.npy` (2, n_mels) and
-            `.h5` with mean and scale, both ParallelWaveGAN's; `.json` with mean and scale or std.
+            `.h5` with mean and scale, both ParallelWaveGAN's; `.json` with the same entries as `.npz`.
 
     Raises:
         OSError: The file is missing or unreadable.
@@ -144,8 +144,8 @@ def _mean_and_scale(values: Any, path: Path) -> tuple[Any, Any]:
         return values[0], values[1]
     if isinstance(values, Mapping):
         if {"count", "sum", "sum_square"} <= set(values):
-            mean = values["sum"] / values["count"]
-            return mean, np.sqrt(np.maximum(values["sum_square"] / values["count"] - mean**2, 0.0))
+            mean, square = (np.asarray(values[name]) / values["count"] for name in ("sum", "sum_square"))
+            return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
         for name in ("scale", "std"):
             if {"mean", name} <= set(values):
                 return values["mean"], values[name]

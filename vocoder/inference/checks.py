@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from typing import Any
@@ -12,28 +13,24 @@ from torch import Tensor
 
 from vocoder.config import MelConfig
 from vocoder.features.dialects import CATALOGUE, guess_dialect
+from vocoder.features.layout import shape_rule, to_bands_first
+
+LOOK_SECONDS = 1.5  # of a mel, by which one sees whether it can be what it is said to be
+
+# What of a dialect shows in its values; of the others only recordings would tell.
+VALUES = ("n_mels", "log", "shift", "scale", "clip", "mel_norm", "power")
 
 
 def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
-    """Bring a mel into the form that conversion and network take.
-
-    Args:
-        mel: Tensor or array, of any floating type: (n_mels, frames) or (batch, n_mels, frames), the last two axes the
-            other way round if the dialect's layout says so.
-        dialect: What it is said to be.
-
-    Returns:
-        (batch, n_mels, frames), float32, detached; batch is 1 for a single mel.
+    """Bring a mel into the form that conversion and network take; see `to_bands_first`.
 
     Raises:
         TypeError: The mel is no tensor or array of real floating-point numbers.
-        ValueError: Its shape is another, or it holds NaN or infinity.
+        ValueError: Its shape is another, it is empty, or it holds NaN or infinity.
     """
-    given = _to_tensor(mel)
-    _check_shape(given, dialect)
-    if 0 in given.shape:
-        raise ValueError(f"{_shape_rule(given, dialect)} It is empty: pass at least one frame.")
-    mels = _bands_first(given, dialect)
+    mels = to_bands_first(mel, dialect)
+    if 0 in mels.shape:
+        raise ValueError(f"{shape_rule(mel.shape, dialect)} It is empty: pass at least one frame.")
     broken = ~mels.isfinite().all(dim=1)
     if broken.any():
         utterance, frame = (int(position) for position in broken.nonzero()[0])
@@ -43,21 +40,13 @@ def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
 
 def check_chunk(mel: Any, dialect: MelConfig, seen: int) -> Tensor:
     """As `check_mel`, for the next frames of one utterance, possibly none, `seen` having come before."""
-    given = _to_tensor(mel)
-    _check_shape(given, dialect)
-    mels = _bands_first(given, dialect)
+    mels = to_bands_first(mel, dialect)
     if len(mels) != 1:
         raise ValueError(f"A stream takes one utterance, but `mel` is a batch of {len(mels)}. Make a stream for each.")
     broken = ~mels.isfinite().all(dim=1)
     if broken.any():
         raise ValueError(_about_broken(f"frame {seen + int(broken[0].nonzero()[0])} of the stream", broken))
     return mels
-
-
-def _bands_first(mel: Tensor, dialect: MelConfig) -> Tensor:
-    mel = mel.detach().float()
-    mel = mel if dialect.layout == "bands_first" else mel.transpose(-2, -1)
-    return mel if mel.ndim == 3 else mel.unsqueeze(0)
 
 
 def _about_broken(which: str, broken: Tensor) -> str:
@@ -67,91 +56,65 @@ def _about_broken(which: str, broken: Tensor) -> str:
     )
 
 
-def _to_tensor(mel: Any) -> Tensor:
-    if isinstance(mel, list | tuple):
-        raise TypeError(_about_list(mel))
-    if isinstance(mel, np.ndarray):
-        if mel.dtype.kind != "f":
-            raise TypeError(_about_dtype(mel.dtype))
-        return torch.from_numpy(_copy(mel))
-    if not isinstance(mel, Tensor):
-        raise TypeError(
-            f"`mel` must be a torch tensor or a NumPy array, but is a {type(mel).__name__}. Convert it to one."
-        )
-    if not mel.is_floating_point():
-        raise TypeError(_about_dtype(mel.dtype))
-    return mel
-
-
-def _copy(mel: np.ndarray) -> np.ndarray:
-    """As float32, of any byte order or strides, read-only or not; what float32 cannot hold becomes infinity."""
-    with np.errstate(over="ignore"):
-        return np.array(mel, dtype=np.float32)
-
-
-def _about_list(mels: list[Any] | tuple[Any, ...]) -> str:
-    rule = f"`mel` must be one tensor or array, but is a {type(mels).__name__} of {len(mels)}"
-    shapes = {tuple(getattr(mel, "shape", ())) for mel in mels}
-    if len(shapes) > 1:
-        return f"{rule} mels of unequal shapes {', '.join(map(str, sorted(shapes)))}. Infer them one by one."
-    return f"{rule}. Join mels of equal length with torch.stack."
-
-
-def _about_dtype(dtype: Any) -> str:
-    remedy = "Take the logarithm of its magnitude." if "complex" in str(dtype) else "Pass it before it is quantised."
-    return f"`mel` must hold real floating-point numbers, but holds {dtype}. {remedy}"
-
-
-def _check_shape(mel: Tensor, dialect: MelConfig) -> None:
-    shape, n_mels, rule = tuple(mel.shape), dialect.n_mels, _shape_rule(mel, dialect)
-    first = dialect.layout == "bands_first"
-    if mel.ndim not in (2, 3):
-        raise ValueError(f"{rule} Pass mel[None] to add an axis, or mel.squeeze() to remove axes of length 1.")
-    bands, frames = shape[-2:] if first else shape[:-3:-1]
-    if bands != n_mels and frames == n_mels:
-        order = "time-first" if first else "bands-first"
-        raise ValueError(f"{rule} It is {order}: pass mel.transpose{'(0, 1)' if mel.ndim == 2 else '(1, 2)'}.")
-    if bands != n_mels:
-        raise ValueError(f"{rule} Take a model for mels with {bands} bands, or compute mels with {n_mels}.")
-
-
-def _shape_rule(mel: Tensor, dialect: MelConfig) -> str:
-    axes = f"{dialect.n_mels}, frames" if dialect.layout == "bands_first" else f"frames, {dialect.n_mels}"
-    return f"`mel` must have shape ({axes}) or (batch, {axes}), but has {tuple(mel.shape)}."
-
-
-class RangeCheck:
-    """Warns, once, of values far outside a dialect, or so loud throughout that they are another scale's.
+def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
+    """Warn of what cannot be of a dialect: by its range, or because as speech it is another's.
 
     Args:
-        dialect: What the mels are said to be.
+        mels: (batch, n_mels, frames).
+        dialect: What it is said to be.
+
+    Returns:
+        Whether it has warned.
     """
+    low, high = dialect.value_range
+    lowest, highest = float(mels.min()), float(mels.max())
+    enough = look_frames(dialect)
+    names = guess_dialect(mels[:, :, :enough], dialect.n_mels)
+    denied = mels.shape[-1] >= enough and _is_denied(names, dialect)
+    if _is_within(lowest, highest, low, high) and not denied:
+        return False
+    guess = f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}." if names else ""
+    warnings.warn(
+        f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {dialect.log}), but lies between "
+        f"{lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
+        "`vocoder dialects` lists those that are known.",
+        stacklevel=_levels_to_caller(),
+    )
+    return True
 
-    def __init__(self, dialect: MelConfig) -> None:
-        self.dialect, self.warned = dialect, False
 
-    def __call__(self, mel: Tensor) -> None:
-        """Look at the next frames (batch, n_mels, frames)."""
-        low, high = self.dialect.value_range
-        slack, loud = 0.1 * (high - low), low + 0.75 * (high - low)
-        if self.warned or mel.shape[-1] == 0:
-            return
-        lowest, highest = float(mel.min()), float(mel.max())
-        if low - slack <= lowest <= loud and highest <= high + slack:
-            return
-        self.warned = True
-        names = guess_dialect(mel, self.dialect.n_mels)
-        guess = f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}." if names else ""
-        warnings.warn(
-            f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {self.dialect.log}), but lies "
-            f"between {lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
-            "`vocoder dialects` lists those that are known.",
-            stacklevel=3,  # the caller of infer
-        )
+def look_frames(dialect: MelConfig) -> int:
+    """Frames by which one sees whether a mel can be of a dialect."""
+    return round(LOOK_SECONDS * dialect.sample_rate / dialect.hop_length)
+
+
+def _is_within(lowest: float, highest: float, low: float, high: float) -> bool:
+    """Not far outside, nor so loud throughout that it is another scale's."""
+    slack, loud = 0.1 * (high - low), low + 0.75 * (high - low)
+    return low - slack <= lowest <= loud and highest <= high + slack
+
+
+def _is_denied(names: list[str], dialect: MelConfig) -> bool:
+    """Others are plausible, and the dialect, although it is known, is not among them."""
+
+    def values(mel: MelConfig) -> tuple[Any, ...]:
+        return tuple(getattr(mel, name) for name in VALUES)
+
+    known = {values(entry.mel) for entry in CATALOGUE.values()}
+    plausible = {values(CATALOGUE[name].mel) for name in names}
+    return bool(names) and values(dialect) in known - plausible
 
 
 def _and_stats(name: str) -> str:
     return " and, if it is normalised, its stats" if CATALOGUE[name].statistics else ""
+
+
+def _levels_to_caller() -> int:
+    """How far up the stack of calls our users begin, for a warning that `warn_of_other_dialects` gives."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("vocoder."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:

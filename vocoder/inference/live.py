@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def run_live(
     period = chunk_frames * model.hop_length / model.sample_rate
     chunks = max(1, round(seconds / period))
     mel = _random_mel(model, chunks * chunk_frames)
+    options["dialect"] = replace(model.mel, layout="bands_first")
     model.stream(**options).push(mel[:, : 4 * chunk_frames])  # the first touches all memory
     rows = []
     for count in counts:

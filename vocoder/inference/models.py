@@ -16,6 +16,8 @@ ModelName = str | os.PathLike[str]
 def load_model(model: ModelName, revision: str | None = None) -> Bundle:
     """Find and read a model; see `Vocoder.from_pretrained`."""
     path, name = Path(model), os.fspath(model)
+    if revision is not None and (path.exists() or name in voices()):
+        raise ValueError(f"`revision` is for models on the hub, but {name} is here. Leave it out.")
     if path.is_dir():
         return load_bundle(path)
     if path.is_file():

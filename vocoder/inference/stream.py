@@ -18,7 +18,7 @@ from torch import Tensor
 from vocoder.config import MelConfig, WaveformConfig
 from vocoder.engines import Engine
 from vocoder.inference.batching import Draw, continue_waveform
-from vocoder.inference.checks import RangeCheck, check_chunk
+from vocoder.inference.checks import check_chunk, look_frames, warn_of_other_dialects
 from vocoder.inference.conditioner import Conditioner
 from vocoder.inference.restoring import Restorer
 from vocoder.model.wavenet import Conditioning
@@ -54,7 +54,8 @@ class Stream:
     ) -> None:
         self.dialect = dialect
         self.latency = conditioner.margin * dialect.hop_length / dialect.sample_rate
-        self._conditioner, self._restore, self._range = conditioner, Restorer(waveform), RangeCheck(dialect)
+        self._conditioner, self._restore = conditioner, Restorer(waveform)
+        self._unseen: list[Tensor] | None = []  # the first chunks, until they are enough to tell the dialect by
         self._continue = partial(continue_waveform, engine, draw=draw, numbers=[number], temperature=temperature)
         self._state = engine.initial_state(1)
         self._device = next(engine.network.parameters()).device
@@ -77,19 +78,21 @@ class Stream:
                 be gone on with or flushed. Also after `flush`.
 
         Warns:
-            UserWarning: The mel looks like another dialect's; once.
+            UserWarning: The mel looks like another dialect's; once, when a second or two have come.
         """
         with self._lock:
             self._check_open()
             chunk = check_chunk(mel, self.dialect, self._conditioner.seen)
-            self._range(chunk)
+            self._look(chunk)
             return self._advance(chunk, last=False)
 
     def flush(self) -> Tensor:
         """End the utterance: the samples (time,) that were waiting for frames to come; nothing may follow."""
         with self._lock:
             self._check_open()
-            waveform = self._advance(torch.empty(1, self.dialect.n_mels, 0), last=True)
+            nothing = torch.empty(1, self.dialect.n_mels, 0, dtype=torch.float32)
+            self._look(nothing, last=True)
+            waveform = self._advance(nothing, last=True)
             self._closed = "has been flushed"
             return waveform
 
@@ -109,6 +112,16 @@ class Stream:
                 yield waveform
         yield await asyncio.to_thread(self.flush)
 
+    def _look(self, chunk: Tensor, *, last: bool = False) -> None:
+        """Warn, at most once, of another dialect's mels, when enough have come."""
+        if self._unseen is None:
+            return
+        self._unseen.append(chunk)
+        mel = torch.cat(self._unseen, dim=-1)
+        if mel.shape[-1] >= look_frames(self.dialect) or (last and mel.shape[-1]):
+            self._unseen = None
+            warn_of_other_dialects(mel, self.dialect)
+
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"A stream takes one utterance, but this one {self._closed}. Make another for the next.")
@@ -122,7 +135,7 @@ class Stream:
 
     def _generate(self, conditioning: Conditioning | None) -> Tensor:
         if conditioning is None:
-            return torch.empty(1, 0, device=self._device)
+            return torch.empty(1, 0, dtype=torch.float32, device=self._device)
         first = self._conditioner.done - conditioning.frames
         waveform, self._state = self._continue(conditioning, state=self._state, first=first)
         return waveform

@@ -18,7 +18,13 @@ from vocoder.features.conversion import Fit, compare, make_converter, resolve_di
 from vocoder.features.statistics import Stats
 from vocoder.inference.batching import Utterance, continue_waveform, run_side_by_side
 from vocoder.inference.bundle import Bundle, save_bundle
-from vocoder.inference.checks import RangeCheck, check_fold, check_mel, check_speaker, check_temperature
+from vocoder.inference.checks import (
+    check_fold,
+    check_mel,
+    check_speaker,
+    check_temperature,
+    warn_of_other_dialects,
+)
 from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
 from vocoder.inference.folding import count_pieces, infer_folded, measure_power
 from vocoder.inference.hub import push
@@ -174,7 +180,7 @@ class Vocoder:
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
         mels, fold = check_mel(mel, source), check_fold(fold)
-        RangeCheck(source)(mels)
+        warn_of_other_dialects(mels, source)
         speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
         first = check_key("utterance", utterance)
         numbers = [check_key("utterance", first + row) for row in range(len(mels))]
@@ -316,7 +322,7 @@ class Vocoder:
     ) -> list[Utterance]:
         """Check all, then condition all: an error comes before any work, and names the utterance."""
         checked, several = [], self.config.network.num_speakers
-        speakers, look = check_speaker(speaker, several, len(mels)) if mels else None, RangeCheck(source)
+        speakers, warned = check_speaker(speaker, several, len(mels)) if mels else None, False
         for index, mel in enumerate(mels):
             try:
                 mel = check_mel(mel, source)
@@ -324,7 +330,7 @@ class Vocoder:
                     raise ValueError(f"it must be one utterance, but is a batch of {len(mel)}. Pass them one by one.")
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Utterance {index}: {error}") from error
-            look(mel)
+            warned = warned or warn_of_other_dialects(mel, source)
             checked.append(mel)
         return [
             Utterance(

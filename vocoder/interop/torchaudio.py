@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
+from vocoder.features.conversion import resolve_dialect
 from vocoder.inference.vocoder import Vocoder
 
 
@@ -36,7 +38,9 @@ class TorchaudioVocoder(nn.Module):
 
     def __init__(self, vocoder: Vocoder, dialect: str | MelConfig | None = "tacotron2", **options: Any) -> None:
         super().__init__()
-        self.vocoder, self.options = vocoder, {"dialect": dialect, **options}
+        mel = vocoder.mel if dialect is None else resolve_dialect(dialect)
+        # torchaudio's axes are these, whatever the dialect's own.
+        self.vocoder, self.options = vocoder, {"dialect": replace(mel, layout="bands_first"), **options}
         _register()
 
     @property
@@ -76,6 +80,8 @@ def _cut(specgrams: Tensor, lengths: Tensor | None) -> list[Tensor]:
     batch, _, frames = specgrams.shape
     if lengths is None:
         return list(specgrams)
+    if not isinstance(lengths, Tensor):
+        raise TypeError(f"`lengths` must be a tensor, but is a {type(lengths).__name__}. Pass torch.tensor(lengths).")
     counts = lengths.tolist()
     if lengths.shape != (batch,) or lengths.is_floating_point() or not all(1 <= n <= frames for n in counts):
         raise ValueError(
