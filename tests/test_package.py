@@ -85,7 +85,7 @@ def test_architecture_lists_every_module():
 
 def test_readme_is_a_front_page():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(readme.split()) <= 850
+    assert len(readme.split()) <= 900
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("recipes/**/*.md")), ids=lambda p: p.name)
