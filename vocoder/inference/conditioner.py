@@ -69,9 +69,8 @@ class Conditioner:
         offset, frames = start - first * BLOCK_FRAMES, stop - start
 
         def part(name: str, count: int) -> Tensor:
-            return torch.cat([getattr(block, name)[:, :BLOCK_FRAMES] for block in blocks], dim=1).narrow(
-                1, offset, count
-            )
+            row = torch.cat([getattr(block, name)[:, :BLOCK_FRAMES] for block in blocks], dim=1)
+            return row[:, offset : offset + count]
 
         piece = Conditioning(
             context=part("context", frames + reach),
