@@ -23,9 +23,7 @@ def add_bench(commands: Any) -> None:
     """Add the command to a parser's."""
     bench = commands.add_parser("bench", help="measure how fast this machine generates")
     bench.set_defaults(run=_bench)
-    network = bench.add_mutually_exclusive_group()
-    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
-    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
+    _add_network(bench)
     several = "; several separated by commas"
     bench.add_argument("--engine", default="native", help=f"%(default)s if left out{several}")
     bench.add_argument("--precision", default="auto", help=f"each engine runs those that it has{several}")
@@ -42,15 +40,19 @@ def add_bench_live(commands: Any) -> None:
     """Add the command to a parser's."""
     live = commands.add_parser("bench-live", help="measure how many streams this machine serves at once")
     live.set_defaults(run=_bench_live)
-    network = live.add_mutually_exclusive_group()
-    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
-    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
+    _add_network(live)
     live.add_argument("--precision", default="auto", help="of the engine's products")
     live.add_argument("--streams", default="1,2,4,8", help="at once; %(default)s if left out")
     live.add_argument("--threads", type=int, default=1, help="of each stream; %(default)s if left out")
     live.add_argument("--chunk-frames", type=int, default=10, help="that come at a time; %(default)s if left out")
     live.add_argument("--seconds", type=float, default=20.0, help="of sound, for each stream; %(default)s if left out")
     live.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    network = command.add_mutually_exclusive_group()
+    network.add_argument("--network", default="wavenet-64", help=f"of {', '.join(NETWORKS)}, with random weights")
+    network.add_argument("--model", help="instead: folder, .ckpt, voice or hub id")
 
 
 def _bench_live(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.features.mel import log_bands
+from vocoder.features.values import log_bands
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.filterbank import analysis_window, mel_filterbank
-from vocoder.features.values import denormalise, unguard
 
 
 class LogMelSpectrogram(nn.Module):
@@ -113,8 +112,3 @@ def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
     emphasised = waveform.clone()
     emphasised[..., 1:] -= coefficient * waveform[..., :-1]
     return emphasised
-
-
-def log_bands(mel: Tensor, config: MelConfig) -> Tensor:
-    """Natural logarithm of the bands that a mel (..., n_mels) speaks of: what followed the filterbank is undone."""
-    return unguard(denormalise(mel, config), config)

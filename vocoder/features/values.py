@@ -45,6 +45,11 @@ def denormalise(values: Tensor, mel: MelConfig) -> Tensor:
     return (values * scale + shift) / mel.log_factor
 
 
+def log_bands(values: Tensor, mel: MelConfig) -> Tensor:
+    """Natural logarithm of the bands that values (..., n_mels) speak of: all that followed the filterbank undone."""
+    return unguard(denormalise(values, mel), mel)
+
+
 def _affine(mel: MelConfig, like: Tensor) -> tuple[Tensor, Tensor]:
     shift, scale = (torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in (mel.shift, mel.scale))
     return shift, scale

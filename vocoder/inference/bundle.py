@@ -104,7 +104,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
         ValueError: The file is damaged, no checkpoint of a vocoder, or would run code when loaded.
     """
     path = Path(path)
-    checkpoint = _unpickle(path)
+    checkpoint = unpickle(path)
     try:
         hyper_parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
         values = {key: hyper_parameters[key] for key in ("mel", "network")}
@@ -119,7 +119,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
     return Bundle(config, _build(config, weights, path), training)
 
 
-def _unpickle(path: Path) -> Any:
+def unpickle(path: Path) -> Any:
+    """What torch.save has written, without running code from the file; an error names it."""
     with path.open("rb") as file:  # an error of the file system names the path, and passes as it is
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -184,7 +185,7 @@ def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path) -> 
         ),
         "has not all finite": sorted(key for key in shared if not weights[key].isfinite().all()),
     }
-    found = "; ".join(f"{fault} {_some(names)}" for fault, names in faults.items() if names)
+    found = "; ".join(f"{fault} {some(names)}" for fault, names in faults.items() if names)
     if found:
         raise ValueError(
             f"{path} must hold the weights of the network that its config describes, but it {found}. "
@@ -194,7 +195,8 @@ def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path) -> 
     return network.eval()
 
 
-def _some(names: list[str], limit: int = 5) -> str:
+def some(names: list[str], limit: int = 5) -> str:
+    """The first of many, for a message."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 

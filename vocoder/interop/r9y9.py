@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vocoder.features.statistics import Stats
-from vocoder.inference.bundle import Bundle
+from vocoder.inference.bundle import Bundle, some, unpickle
 from vocoder.interop.r9y9_hparams import Hparams, is_old, read_hparams, upsample_scales, vocoder_config
 from vocoder.interop.r9y9_weights import CONV_IN, SPEAKERS, Weights, fold_weight_norm, smoothing_key, translate
 from vocoder.model.wavenet import WaveNet
@@ -94,14 +94,8 @@ def _numpy_numbers() -> list[Any]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file, torch.serialization.safe_globals(_numpy_numbers()):
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file may break the reader anywhere; and it refuses foreign code
-            raise ValueError(
-                f"{path} could not be read as a checkpoint: it is damaged, cut short, none at all, or it holds objects "
-                f"that would run code ({str(error).strip().partition(chr(10))[0]}). Copy it again, or take another."
-            ) from error
+    with torch.serialization.safe_globals(_numpy_numbers()):
+        state = unpickle(path)
     weights = state.get("state_dict") if isinstance(state, dict) else None
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(
@@ -138,16 +132,12 @@ def _check(hparams: Hparams, weights: Weights, files: str) -> None:
     faults = {"the two contradict each other in": _contradictions(hparams, weights)}
     if not any(faults.values()):  # or else they would only be repeated, key by key
         faults = _faults(weights, _expected_shapes(hparams, weights))
-    complaints = "; ".join(f"{fault} {_some(names)}" for fault, names in faults.items() if names)
+    complaints = "; ".join(f"{fault} {some(names, limit=8)}" for fault, names in faults.items() if names)
     if complaints:
         raise ValueError(
             f"{files} must be a checkpoint of r9y9/wavenet_vocoder and its hyper-parameters, but {complaints}. "
             "Pass the files that one run of its train.py has written."
         )
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _contradictions(hparams: Hparams, weights: Weights) -> list[str]:

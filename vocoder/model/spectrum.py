@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.filterbank import mel_filterbank
-from vocoder.features.mel import log_bands
+from vocoder.features.values import log_bands
 
 
 class LogPowerSpectrum(nn.Module):
