@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 NATIVE := $(wildcard vocoder/engines/native/*)
+# PESQ alone is built from C; without a compiler evaluations leave it out.
+EXTRAS := train,eval,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq))
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train evaluate infer test test-all lint format types bench native-sanitize clean \
         sanitize-address sanitize-thread \
-        known-recipe known-checkpoint known-input
+        known-recipe known-model known-input
 
 help:  ## Show this list
 	@echo "Usage: make TARGET [SETTING=value]"
@@ -24,15 +26,15 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@test -x $(BIN)/vocoder && echo "Installing again into $(VENV): pyproject.toml or C++ changed ..." || \
 	    echo "Setting up $(VENV): this happens once, and takes a few minutes and about 5 GB (torch with CUDA) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[train,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 	@echo "Ready. $(BIN)/vocoder --help shows the commands."
 
-demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result in runs/demo/index.html
+demo: $(STAMP)  ## Train two minutes on the enclosed voice, then measure, and listen in runs/demo/evaluation/report/index.html
 	$(BIN)/vocoder fit --config recipes/demo/train.yaml $(ARGS)
 	$(BIN)/vocoder export --overwrite runs/demo/checkpoints/last.ckpt runs/demo/bundle
-	$(BIN)/python recipes/listen.py --model runs/demo/bundle --corpus recipes/demo --output runs/demo \
-	    --count 2 --seconds 1
+	$(BIN)/vocoder evaluate --model runs/demo/bundle --corpus recipes/demo --output-dir runs/demo/evaluation \
+	    --seconds 2 --overwrite
 	@echo "Rough, after two minutes of training. Next:"
 	@echo "  use this model          make infer MODEL=runs/demo/bundle INPUTS=speech.wav OUTPUT=generated"
 	@echo "  train your own voice    make train RECIPE=folder DATA=/path/to/recordings"
@@ -40,15 +42,15 @@ demo: $(STAMP)  ## Train two minutes on the enclosed voice, listen to the result
 train: known-recipe $(STAMP)  ## Train: RECIPE=ljspeech [DATA=/path/to/corpus] [ARGS="--trainer.max_steps 1000"]
 	$(BIN)/vocoder fit --config recipes/$(RECIPE)/train.yaml $(if $(DATA),--data.root "$(DATA)") $(ARGS)
 
-evaluate: known-recipe known-checkpoint $(STAMP)  ## Likelihood on test speech: RECIPE=ljspeech CKPT=last.ckpt [DATA=…]
-	$(BIN)/vocoder test --config recipes/$(RECIPE)/train.yaml --ckpt_path "$(CKPT)" \
-	    $(if $(DATA),--data.root "$(DATA)") $(ARGS)
+evaluate: known-model $(STAMP)  ## Measures and a page to listen to: MODEL=my-voice DATA=/path/to/corpus [OUTPUT=runs/evaluation]
+	$(BIN)/vocoder evaluate --model "$(MODEL)" --corpus "$(DATA)" \
+	    --output-dir "$(if $(OUTPUT),$(OUTPUT),runs/evaluation)" $(ARGS)
 
 infer: known-input $(STAMP)  ## Make waveforms: MODEL=runs/demo/bundle INPUTS="a.wav b.npy" OUTPUT=folder
 	$(BIN)/vocoder infer --model "$(MODEL)" --output-dir "$(OUTPUT)" $(ARGS) $(INPUTS)
 
-test: $(STAMP)  ## Run the tests, without the slow ones: [ARGS="-k causality"]
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## Run the tests, without the slow ones, a file on each core: [ARGS="-k causality"]
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-all: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -m "" $(ARGS)
@@ -98,8 +100,9 @@ known-recipe:
 	    There is $(if $(RECIPE),no recipe "$(RECIPE)",no default recipe). Choose one of: $(RECIPES). \
 	    Example: make $(firstword $(MAKECMDGOALS)) RECIPE=$(firstword $(RECIPES))))
 
-known-checkpoint:
-	@$(if $(CKPT),:,$(error Say which checkpoint. Example: make evaluate RECIPE=demo CKPT=runs/demo/checkpoints/last.ckpt))
+known-model:
+	@$(if $(and $(MODEL),$(DATA)),:,$(error Say which model, and on what. \
+	    Example: make evaluate MODEL=runs/demo/bundle DATA=recipes/demo))
 
 known-input:
 	@$(if $(and $(MODEL),$(INPUTS),$(OUTPUT)),:,$(error Say what, with which model, and where to. \

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,6 +33,42 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     library._open_library.cache_clear()
     yield
     library._open_library.cache_clear()
+
+
+def modules_of(package: str) -> dict[str, ModuleType | None]:
+    """What has been imported of a package."""
+    return {name: module for name, module in sys.modules.items() if f"{name}.".startswith(f"{package}.")}
+
+
+@pytest.fixture
+def forget() -> Iterator[Callable[[str], None]]:
+    """Forgets a package until the test ends, so that it is imported anew; what that brings goes with the test."""
+    forgotten: dict[str, dict[str, ModuleType | None]] = {}
+
+    def forget(package: str) -> None:
+        forgotten.setdefault(package, modules_of(package))
+        for name in modules_of(package):
+            del sys.modules[name]
+
+    yield forget
+    for package, modules in forgotten.items():
+        for name in modules_of(package):
+            del sys.modules[name]
+        sys.modules.update(modules)  # type: ignore[arg-type]  # None: not to be imported
+        parent, _, child = package.rpartition(".")
+        if package in modules and parent:
+            setattr(sys.modules[parent], child, modules[package])
+
+
+@pytest.fixture
+def without_package(forget: Callable[[str], None]) -> Callable[[str], None]:
+    """Makes a package, until the test ends, one that is not installed."""
+
+    def hide(package: str) -> None:
+        forget(package)
+        sys.modules[package] = None  # type: ignore[assignment]
+
+    return hide
 
 
 def tiny_mel_config(**changes: Any) -> MelConfig:

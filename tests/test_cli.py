@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +181,36 @@ def test_training_commands_are_passed_on_untouched(command: str, monkeypatch: py
 
 
 def test_without_lightning_training_names_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    forget: Callable[[str], None], without_package: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("vocoder.training")]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in [name for name in sys.modules if name.split(".")[0] == "lightning"] + ["lightning"]:
-        monkeypatch.setitem(sys.modules, name, None)
+    forget("vocoder.training")
+    without_package("lightning")
     assert main(["fit"]) == 2
     assert "pip install 'vocoder[train]'" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "room", "package"),
+    [
+        (["evaluate", "--corpus", "x", "--output-dir", "y"], "evaluation", "torchmetrics"),
+        (["listening-results", "x", "y.csv"], "evaluation", "scipy"),
+        (["plot", "kernel", "kathleen-64", "--output", "x.png"], "plots", "matplotlib"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_without_their_packages_measuring_and_plotting_name_the_remedy(
+    command: list[str],
+    room: str,
+    package: str,
+    forget: Callable[[str], None],
+    without_package: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forget(f"vocoder.{room}")
+    without_package(package)
+    assert main(command) == 2
+    assert f"needs {package}" in (message := complaint(capsys))
+    assert "pip install 'vocoder[eval]'" in message
 
 
 def test_the_module_is_the_command() -> None:

@@ -1,7 +1,6 @@
 """The Hugging Face Hub, played by a server on this machine: publishing, fetching, the cache, and all that can fail."""
 
 import socket
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +36,13 @@ def only_this_machine(monkeypatch):
 
 
 @pytest.fixture
-def surroundings(monkeypatch, tmp_path):
+def surroundings(monkeypatch, forget, tmp_path):
     """Sets environment variables, which huggingface_hub reads when it is imported: so it is imported anew."""
 
     def change(**variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
-            monkeypatch.delitem(sys.modules, name)
+        forget("huggingface_hub")
 
     change(
         HF_HOME=str(tmp_path / "cache"),
@@ -235,8 +233,8 @@ def test_half_a_model_in_the_cache_is_never_taken(surroundings, tmp_path):
         Vocoder.from_pretrained(NAME, revision=commit)
 
 
-def test_without_huggingface_hub_pushing_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+def test_without_huggingface_hub_pushing_names_the_remedy(without_package):
+    without_package("huggingface_hub")
     with pytest.raises(ImportError, match=r"Publishing .* needs huggingface_hub.*pip install huggingface_hub"):
         push(tiny_bundle(), NAME)
 

@@ -17,7 +17,7 @@ from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_confi
 from vocoder.config import VocoderConfig, WaveformConfig
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference.checks import look_frames
-from vocoder.inference.conditioner import Conditioner, condition_whole
+from vocoder.inference.conditioner import Conditioner, condition_in_pieces, condition_whole
 from vocoder.inference.solo import run_solo
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
@@ -163,6 +163,21 @@ def test_a_frame_is_conditioned_as_soon_as_its_neighbours_are_known_and_no_soone
     rest = conditioner.push(mel[None, :, :0], last=True)
     assert isinstance(rest, Conditioning)
     assert rest.frames == margin
+
+
+def test_a_long_utterance_is_conditioned_in_pieces_with_the_same_bits(
+    model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vocoder.inference.conditioner.PIECE_FRAMES", 7)
+    mels = torch.stack([mel, mel.flip(1)])
+    pieces = list(condition_in_pieces(model.network, mels))
+    assert len(pieces) == -(-FRAMES // 7)
+    waveform = model.infer(mels)
+    monkeypatch.undo()
+    assert torch.equal(waveform, model.infer(mels))
+    for row, one in enumerate(mels):
+        whole = condition_whole(model.network, one[None])
+        assert torch.equal(torch.cat([piece.scale[row] for piece in pieces]), whole.scale[0])
 
 
 def test_a_conditioner_remembers_no_more_after_many_frames_than_after_few(model: Vocoder, mel: Tensor) -> None:

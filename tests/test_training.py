@@ -21,8 +21,10 @@ from runs import Diary, make_corpus, recipe, vocoder
 from vocoder.config import NetworkConfig
 from vocoder.data.corpora import read_corpus
 from vocoder.data.segments import Cut, RandomSegments, WholeUtterances
+from vocoder.inference.models import load_model
 from vocoder.training import callbacks
-from vocoder.training.callbacks import Throughput, WholeFiles, draw_mels
+from vocoder.training.callbacks import Throughput, WholeFiles, draw_clips
+from vocoder.training.cli import take_weights
 from vocoder.training.module import VocoderModule
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
@@ -155,8 +157,8 @@ def test_log_every_n_steps_may_be_zero():
 
 
 def test_a_picture_shows_clips_too_short_for_a_mel():
-    figure = draw_mels({"original": torch.zeros(16), "generated": torch.rand(16)}, module())
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["original", "generated"]
+    figure = draw_clips({"original": torch.zeros(16), "generated": torch.rand(16)}, module())
+    assert [axis.get_title("left") for axis in figure.axes[:2]] == ["original", "generated"]
 
 
 def test_a_checkpoint_that_breaks_off_leaves_the_one_before(tmp_path, monkeypatch):
@@ -256,6 +258,23 @@ def test_validation_measures_the_averaged_weights(finished, capsys):
     best = min(float(row["val/nll_bits"]) for row in read_metrics(finished, 0) if row["val/nll_bits"])
     (again,) = (float(row["val/nll_bits"]) for row in read_metrics(finished, 1))
     assert again == pytest.approx(best, abs=1e-5)
+
+
+def test_fine_tuning_begins_with_the_model_s_own_weights(finished, tmp_path):
+    config, last = tiny_config(), next((finished / "run" / "checkpoints").glob("last*.ckpt"))
+    make_corpus(tmp_path / "corpus")
+    values = recipe(tmp_path, config.mel, config.network, max_steps=3)
+    values["model"]["learning_rate"] = 0.0
+    vocoder("fit", values, "--run.start_from", str(last))
+    begun = checkpoint(tmp_path)["state_dict"]
+    for name, value in load_model(last).network.state_dict().items():
+        torch.testing.assert_close(begun[f"network.{name}"], value)  # averaging alike weights rounds them
+
+
+def test_a_model_of_another_shape_cannot_be_fine_tuned(finished):
+    last = next((finished / "run" / "checkpoints").glob("last*.ckpt"))
+    with pytest.raises(ValueError, match=r"network.skip_channels 12 instead of 20. Set these as it has them"):
+        take_weights(module(skip_channels=20), str(last))
 
 
 def test_a_new_run_in_an_old_folder_replaces_its_last_checkpoint(tmp_path):

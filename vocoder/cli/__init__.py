@@ -1,4 +1,4 @@
-"""The command line: `vocoder infer`, `dialects`, `export`, `bench`, …, and training's `fit`, `validate` and `test`.
+"""The command line: `vocoder infer`, `dialects`, `export`, `evaluate`, …, and training's `fit`, `validate` and `test`.
 
 Each module adds its commands to the parser and runs them.
 """
@@ -14,16 +14,20 @@ import vocoder
 from vocoder.cli.bench import add_bench, add_bench_live
 from vocoder.cli.corpora import add_preparation
 from vocoder.cli.dialects import add_dialects
+from vocoder.cli.evaluate import add_evaluate
+from vocoder.cli.extras import needing
 from vocoder.cli.hub import add_push
 from vocoder.cli.infer import add_infer
 from vocoder.cli.info import add_info
+from vocoder.cli.listening import add_listening_results
 from vocoder.cli.models import add_export, add_import_r9y9
 from vocoder.cli.onnx import add_export_onnx
+from vocoder.cli.plot import add_plot
 from vocoder.cli.recipes import add_new_recipe
 
 COMMANDS = (
     add_infer, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation, add_new_recipe,
-    add_bench, add_bench_live, add_info,
+    add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {
     "fit": "train a model",
@@ -69,12 +73,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _import_training() -> Any:
-    try:
+    with needing("train", "Training"):
         from vocoder.training.cli import main as training
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] == "vocoder":
-            raise
-        raise ModuleNotFoundError(
-            f"Training needs {error.name}, which is not installed. Run `pip install 'vocoder[train]'`."
-        ) from error
     return training

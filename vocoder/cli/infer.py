@@ -78,7 +78,7 @@ def _infer_files(options: argparse.Namespace) -> None:
     dialect = resolve_dialect(options.dialect or model.mel, options.stats)
     for source, target in outputs.items():
         try:
-            mel = _read_mel(source, dialect)
+            mel = read_mel(source, dialect)
             samples = mel.shape[-1 if dialect.layout == "bands_first" else -2] * model.hop_length
             with tqdm(total=samples, desc=source.name, unit=" samples", unit_scale=True, disable=None) as bar:
                 waveform = model.infer(mel, progress=bar.update, **keep)
@@ -116,7 +116,7 @@ def _check_writable(folder: Path) -> None:
         raise OSError(f"--output-dir must be writable, but {folder} is not ({error}). Choose another.") from error
 
 
-def _read_mel(path: Path, dialect: MelConfig) -> Tensor:
+def read_mel(path: Path, dialect: MelConfig) -> Tensor:
     """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it."""
     if path.suffix.lower() not in MEL_SUFFIXES:
         return _analyse(path, dialect)

@@ -81,6 +81,15 @@ def audio_files(root: Path) -> list[Path]:
     return sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
 
 
+def read_transcripts(root: str | Path) -> dict[str, str]:
+    """What is said, by id: the last column of LJSpeech's `metadata.csv`; nothing of a plain folder."""
+    file = Path(root).expanduser() / "metadata.csv"
+    if not file.is_file():
+        return {}
+    lines = (line.split("|") for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+    return {columns[0].strip(): columns[-1].strip() for columns in lines if len(columns) > 1}
+
+
 def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[list[Utterance], dict[str, str]]:
     """Read every file once, with as many threads as there are cores, and tell the usable from the rest.
 
@@ -95,7 +104,7 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
         CorpusError: More than 1 % is unusable.
     """
     with ThreadPoolExecutor() as pool:
-        checked = list(pool.map(lambda utterance: _check(utterance.path, sample_rate), utterances))
+        checked = list(pool.map(lambda utterance: check_file(utterance.path, sample_rate), utterances))
     results = list(zip(utterances, checked, strict=True))
     usable = [Utterance(u.id, u.path, result) for u, result in results if isinstance(result, int)]
     unusable = {str(u.path): result for u, result in results if isinstance(result, str)}
@@ -104,8 +113,8 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
     return usable, unusable
 
 
-def _check(path: Path, sample_rate: int) -> int | str:
-    """Length in samples, or what is wrong with the file."""
+def check_file(path: Path, sample_rate: int) -> int | str:
+    """Read a file; gives its length in samples, or what is wrong with it."""
     if not path.is_file():
         return "missing"
     try:

@@ -96,3 +96,16 @@ class Engine(ABC):
         Returns:
             The waveform (batch, frames · hop_length), float32, and the state after it.
         """
+
+    @abstractmethod
+    def force(self, conditioning: Conditioning, waveform: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Follow a given waveform instead of drawing one: `WaveNet.forward`, step by step.
+
+        Args:
+            conditioning: Of the frames of the waveform.
+            waveform: (batch, frames · hop_length), in [-1, 1).
+            state: As in `generate`.
+
+        Returns:
+            The parameters (batch, time, num_parameters) of each sample's law, and the state after the last.
+        """

@@ -185,7 +185,7 @@ class NativeEngine(Engine):
         return waveform, state
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
-        """As `ReferenceEngine.force`."""
+        """See `Engine.force`."""
         parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters, dtype=torch.float32)
         given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape, dtype=torch.float32)
         state = [group.clone() for group in state]

@@ -114,16 +114,7 @@ class ReferenceEngine(Engine):
     def force(
         self, conditioning: Conditioning, waveform: Tensor, state: list[GroupState]
     ) -> tuple[Tensor, list[GroupState]]:
-        """Follow a given waveform instead of drawing one: `WaveNet.forward`, step by step.
-
-        Args:
-            conditioning: Of the frames of the waveform.
-            waveform: (batch, frames · hop_length), in [-1, 1).
-            state: As in `generate`.
-
-        Returns:
-            The parameters (batch, time, num_parameters) of each sample's law, and the state after the last.
-        """
+        """See `Engine.force`."""
         return self._run(conditioning, waveform, state, lambda parameters, sample: (sample, parameters))
 
     @torch.inference_mode()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -54,6 +55,41 @@ def continue_waveform(
         waveform, state = engine.generate(piece, noise, state, temperature=temperature, progress=progress, consume=True)
         pieces.append(waveform)
     return torch.cat(pieces, dim=1), state
+
+
+def generate_whole(
+    engine: Engine,
+    conditioning: Iterable[Conditioning],
+    frames: int,
+    *,
+    draw: Draw,
+    numbers: Sequence[int],
+    temperature: float,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Utterances of equal length side by side, of which there is little more in memory than their waveforms.
+
+    Args:
+        engine: Generates.
+        conditioning: Piece after piece.
+        frames: In all.
+        draw: Gives the noise.
+        numbers: Each utterance's, which make its noise.
+        temperature: See `Engine.generate`.
+        progress: Likewise.
+
+    Returns:
+        (batch, frames · hop_length).
+    """
+    hop_length, device = engine.network.hop_length, next(engine.network.parameters()).device
+    whole, first = torch.empty(len(numbers), frames * hop_length, device=device), 0
+    run = partial(continue_waveform, engine, draw=draw, numbers=numbers, temperature=temperature, progress=progress)
+    state = engine.initial_state(len(numbers))
+    for piece in conditioning:
+        waveform, state = run(piece, state=state, first=first)
+        whole[:, first * hop_length :][:, : waveform.shape[1]] = waveform
+        first += piece.frames
+    return whole
 
 
 class Utterance(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from vocoder.inference.solo import run_solo
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 BLOCK_FRAMES = 64  # a block of fewer takes as long
+PIECE_FRAMES = 16 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
 
 Convert = Callable[[Tensor], Tensor]
 
@@ -106,3 +107,22 @@ def condition_whole(
     whole = Conditioner(network, speaker, convert).push(mel, last=True)
     assert whole is not None  # there is at least one frame
     return whole
+
+
+def condition_in_pieces(
+    network: WaveNet, mels: Tensor, speakers: Tensor | None = None, convert: Convert | None = None
+) -> Iterator[Conditioning]:
+    """The conditioning of utterances (batch, bands, frames), one piece after the other; see `Conditioner`.
+
+    Each utterance is conditioned by itself, so that its bits do not depend on the batch.
+    """
+    device = next(network.parameters()).device
+    voices = [None] * len(mels) if speakers is None else speakers.to(device).split(1)
+    rows = [Conditioner(network, voice, convert) for voice in voices]
+    for start in range(0, mels.shape[-1], PIECE_FRAMES):
+        stop = start + PIECE_FRAMES
+        chunks = mels[..., start:stop].to(device).split(1)
+        pushed = [row.push(chunk, last=stop >= mels.shape[-1]) for row, chunk in zip(rows, chunks, strict=True)]
+        pieces = [piece for piece in pushed if piece is not None]
+        if pieces:  # else the network looks further ahead than a piece is long
+            yield Conditioning.join(pieces)

@@ -16,7 +16,7 @@ from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
 from vocoder.features.statistics import Stats
-from vocoder.inference.batching import Utterance, continue_waveform, run_side_by_side
+from vocoder.inference.batching import Utterance, generate_whole, run_side_by_side
 from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
     check_fold,
@@ -25,7 +25,7 @@ from vocoder.inference.checks import (
     check_temperature,
     warn_of_other_dialects,
 )
-from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
+from vocoder.inference.conditioner import Conditioner, Convert, condition_in_pieces, condition_whole
 from vocoder.inference.folding import count_pieces, infer_folded, measure_power
 from vocoder.inference.hub import push
 from vocoder.inference.models import ModelName, load_model, stamp
@@ -186,17 +186,16 @@ class Vocoder:
         numbers = [check_key("utterance", first + row) for row in range(len(mels))]
         convert = self._converter(source, approximate)
         runner = self._engine(engine, precision, threads)
-        conditioning = self._condition(mels, speakers, convert)
         draw = partial(self._noise, seed)
-        if fold and count_pieces(self.network, conditioning.frames) > 1:
+        if fold and count_pieces(self.network, mels.shape[-1]) > 1:
             power = measure_power(mels if convert is None else convert(mels), self.mel)
+            conditioning = self._condition(mels, speakers, convert)
             whole = infer_folded(runner, conditioning, power, numbers, draw, temperature, progress)
         else:
-            state = runner.initial_state(len(mels))
-            whole, _ = continue_waveform(
+            whole = generate_whole(
                 runner,
-                conditioning,
-                state=state,
+                condition_in_pieces(self.network, mels, speakers, convert),
+                mels.shape[-1],
                 draw=draw,
                 numbers=numbers,
                 temperature=temperature,

@@ -187,7 +187,7 @@ class Listen(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, waveform in clips.items():
             save_audio(self.folder / f"{step:07d}-{name}.wav", waveform, sample_rate)
-        picture = draw_mels(clips, pl_module)
+        picture = draw_clips(clips, pl_module)
         picture.savefig(self.folder / f"{step:07d}.png", dpi=100)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -214,22 +214,11 @@ class Listen(Callback):
         return {"original": waveform[0, clip], "teacher-forced": forced[0, clip], "generated": generated[0]}
 
 
-def draw_mels(clips: dict[str, Tensor], module: VocoderModule) -> Any:
-    """Log-mels of waveforms (time,) side by side on one scale, as a matplotlib figure."""
-    from matplotlib.figure import Figure
+def draw_clips(clips: dict[str, Tensor], module: VocoderModule) -> Any:
+    """Mels of waveforms (time,) side by side on one scale, as a matplotlib figure."""
+    from vocoder.plots import draw_mels
 
-    config = module.mel_config
-    missing = max(0, config.n_fft - min(map(len, clips.values())))  # a clip too short to be reflected ends in silence
+    dialect = module.log_mel.config
+    missing = max(0, dialect.n_fft - min(map(len, clips.values())))  # a clip too short to be reflected ends in silence
     mels = {name: module.log_mel(F.pad(clip[None], (0, missing)))[0].cpu() for name, clip in clips.items()}
-    figure = Figure(figsize=(4 * len(mels), 3.2), layout="constrained")
-    low, high = min(float(m.min()) for m in mels.values()), max(float(m.max()) for m in mels.values())
-    axes = figure.subplots(1, len(mels), sharey=True, squeeze=False)[0]
-    for axis, (name, mel) in zip(axes, mels.items(), strict=True):
-        seconds = mel.shape[1] * config.hop_length / config.sample_rate
-        shown = axis.imshow(
-            mel.numpy(), origin="lower", aspect="auto", vmin=low, vmax=high, extent=(0, seconds, 0, config.n_mels)
-        )
-        axis.set(title=name, xlabel="time (s)")
-    axes[0].set_ylabel("mel band")
-    figure.colorbar(shown, ax=axes, label=f"log-mel ({config.log})")
-    return figure
+    return draw_mels(mels, dialect)

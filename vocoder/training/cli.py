@@ -17,7 +17,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
+from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
 from vocoder.training.module import VocoderModule
 
@@ -61,6 +63,7 @@ class VocoderCLI(LightningCLI):
         parser.add_argument("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
         parser.add_argument("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights.")
         parser.add_argument("--run.clip_frames", type=int, default=40, help="Frames of sound per validation; 0: none.")
+        parser.add_argument("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
         parser.add_argument("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -84,6 +87,38 @@ class VocoderCLI(LightningCLI):
             "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
         }
         return super().instantiate_trainer(**{**ours, **kwargs})
+
+    def before_fit(self) -> None:
+        """Take the weights of the model to fine-tune, unless the run is gone on with, which has its own by then."""
+        model = self._get(self.config_init, "run").start_from
+        if model is not None and self._get(self.config_init, "ckpt_path") is None:
+            take_weights(self.model, model)
+
+
+def take_weights(module: VocoderModule, model: str) -> None:
+    """Begin with the weights of a trained model.
+
+    Args:
+        module: To be trained.
+        model: Folder, .ckpt, voice or hub id.
+
+    Raises:
+        ValueError: The model is of another size or shape, or hears another mel; the message names each field.
+    """
+    trained = load_model(model)
+    pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, module.network.config))
+    changed = [
+        f"{part}.{name} {value} instead of {to_dict(ours)[name]}"
+        for part, theirs, ours in pairs
+        for name, value in to_dict(theirs).items()
+        if value != to_dict(ours)[name]
+    ]
+    if changed:
+        raise ValueError(
+            f"A model to start from must have the recipe's mel and network, but {model} has {', '.join(changed)}. "
+            "Set these as it has them."
+        )
+    module.network.load_state_dict(trained.network.state_dict())
 
 
 def _listed(value: Any) -> list[Any]:

@@ -34,7 +34,7 @@ class VocoderModule(LightningModule):
         network: Size and shape; likewise.
         learning_rate: At its peak.
         warmup_steps: Steps of linear rise to the peak; from there it falls linearly to zero at the trainer's last step.
-        weight_decay: Of matrices; not of biases, nor of the upsampling kernel, whose rows sum to about one.
+        weight_decay: Of matrices; not of biases, nor of the upsampling kernel, which interpolates.
     """
 
     def __init__(

@@ -1,0 +1,167 @@
+"""One utterance: the recording, its copies by every system, and how far each is off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from vocoder.data.corpora import Utterance as Recording
+from vocoder.engines import create_engine
+from vocoder.evaluation.analysis import Analysis
+from vocoder.evaluation.baselines import Renderings, griffin_lim
+from vocoder.evaluation.likelihood import LIKELIHOOD, linear_prediction_yardstick, log_likelihood
+from vocoder.evaluation.measures import MEASURES, compare
+from vocoder.evaluation.records import ORIGINAL, Measure, Rendition, Utterance
+from vocoder.evaluation.stopwatch import Stopwatch
+from vocoder.features.audio import load_audio, save_audio
+from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.conditioner import condition_whole
+from vocoder.inference.vocoder import Vocoder
+
+GRIFFIN_LIM = "griffin-lim"
+SPEED = Measure(
+    "times_real_time",
+    "Speed",
+    "× real time",
+    "high",
+    1,
+    "Seconds of sound made in a second, on one thread, while the other cores are at work too.",
+)
+ALL_MEASURES = (*LIKELIHOOD, *MEASURES, SPEED)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How every utterance is copied.
+
+    Attributes:
+        model: Folder, .ckpt, voice or hub id.
+        name: Of the model among the systems.
+        seconds: Taken from the beginning of each at most; None for all.
+        seed: Of the noise; an utterance's own follows from its place in the corpus's part.
+        engine: That generates.
+        precision: Of the engine's products.
+        compare: Folders of other vocoders' copies, by name.
+        output: Folder in which `audio/<system>/<id>.flac` appear.
+    """
+
+    model: str
+    name: str
+    seconds: float | None
+    seed: int
+    engine: str
+    precision: str
+    compare: dict[str, str]
+    output: Path
+
+    @property
+    def systems(self) -> list[str]:
+        """In the order in which they are shown."""
+        return [ORIGINAL, self.name, GRIFFIN_LIM, *self.compare]
+
+
+class Copier:
+    """Copies and measures, one utterance after the other; a process has one."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.vocoder = Vocoder.from_pretrained(setting.model)
+        # Bands first, whatever the model's layout: so are conditioning and Griffin-Lim.
+        self.mel = replace(self.vocoder.mel, layout="bands_first")
+        self.log_mel = LogMelSpectrogram(self.mel)
+        self.engine = create_engine(setting.engine, self.vocoder.network, precision=setting.precision, threads=1)
+        self.others = [Renderings(name, Path(folder)) for name, folder in setting.compare.items()]
+        self.stopwatch = Stopwatch()
+
+    def __call__(self, number: int, recording: Recording, text: str) -> Utterance:
+        """Copy and measure.
+
+        Args:
+            number: Of the utterance, which with the seed makes its noise.
+            recording: To copy; cut down to whole frames.
+            text: What is said in it.
+
+        Raises:
+            ValueError: The recording cannot be used; the message says why.
+        """
+        self.stopwatch, whole = Stopwatch(), Stopwatch()
+        with whole("total"):
+            waveform, mel = self._read(recording)
+            original = Analysis(waveform, self.mel)
+            systems = {
+                ORIGINAL: self._keep(ORIGINAL, recording.id, original),
+                self.setting.name: self._copy_by_model(number, recording.id, mel, original),
+                GRIFFIN_LIM: self._copy_by_griffin_lim(recording.id, mel, original),
+            }
+            for other in self.others:
+                systems[other.name] = self._copy_by_other(other, recording.id, original)
+        seconds = len(waveform) / self.mel.sample_rate
+        return Utterance(recording.id, seconds, text, systems, {**self.stopwatch.seconds, **whole.seconds})
+
+    def _read(self, recording: Recording) -> tuple[Tensor, Tensor]:
+        """Waveform (frames · hop_length,) and mel (n_mels, frames)."""
+        rate, hop_length, seconds = self.mel.sample_rate, self.mel.hop_length, self.setting.seconds
+        waveform = load_audio(recording.path, rate)[: None if seconds is None else round(seconds * rate)]
+        frames = len(waveform) // hop_length
+        return waveform[: frames * hop_length], self.log_mel(waveform[None])[0, :, :frames]
+
+    def _copy_by_model(self, number: int, id_: str, mel: Tensor, original: Analysis) -> Rendition:
+        with self.stopwatch("synthesis"):
+            waveform = self.vocoder.infer(
+                mel,
+                seed=self.setting.seed,
+                utterance=number,
+                engine=self.setting.engine,
+                precision=self.setting.precision,
+                threads=1,
+                dialect=self.mel,
+            )
+        rendition = self._compare(self.setting.name, id_, original, waveform)
+        with self.stopwatch("likelihood"):
+            likelihood = self._likelihood(mel, original.waveform)
+        rendition.measures = likelihood | rendition.measures | self._speed(waveform, "synthesis")
+        return rendition
+
+    def _likelihood(self, mel: Tensor, waveform: Tensor) -> dict[str, float | None]:
+        conditioning = condition_whole(self.vocoder.network, mel[None])
+        log_prob = log_likelihood(self.engine, conditioning, waveform, self.vocoder.config.waveform)
+        nats = -float(log_prob.double().mean())
+        yardstick = linear_prediction_yardstick(waveform, self.mel.sample_rate)
+        return {"nll_bits": nats / math.log(2), "nll_nats": nats, "yardstick_bits": yardstick}
+
+    def _copy_by_griffin_lim(self, id_: str, mel: Tensor, original: Analysis) -> Rendition:
+        with self.stopwatch(GRIFFIN_LIM):
+            waveform = griffin_lim(mel, self.mel)
+        rendition = self._compare(GRIFFIN_LIM, id_, original, waveform)
+        rendition.measures |= self._speed(waveform, GRIFFIN_LIM)
+        return rendition
+
+    def _copy_by_other(self, other: Renderings, id_: str, original: Analysis) -> Rendition:
+        try:
+            samples = len(original.waveform)
+            waveform = other.load(id_, self.mel.sample_rate, samples, slack=2 * self.mel.n_fft)
+        except (ValueError, OSError) as error:
+            return Rendition(audio=None, problems={"audio": str(error)})
+        return self._compare(other.name, id_, original, waveform)
+
+    def _speed(self, waveform: Tensor, stage: str) -> dict[str, float | None]:
+        return {SPEED.key: len(waveform) / self.mel.sample_rate / self.stopwatch.seconds[stage]}
+
+    def _compare(self, system: str, id_: str, original: Analysis, waveform: Tensor) -> Rendition:
+        copy = Analysis(waveform, self.mel)
+        rendition = self._keep(system, id_, copy)
+        rendition.measures, rendition.problems = compare(original, copy, self.stopwatch)
+        return rendition
+
+    def _keep(self, system: str, id_: str, analysis: Analysis) -> Rendition:
+        """Write the audio, and begin the record with what needs no comparison."""
+        with self.stopwatch("f0"):
+            f0 = [None if math.isnan(hertz) else round(hertz, 2) for hertz in analysis.f0.tolist()]
+        audio = f"audio/{system}/{id_}.flac"
+        path = self.setting.output / audio
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(path, analysis.waveform, self.mel.sample_rate)
+        return Rendition(audio=audio, f0=f0, loudness=analysis.loudness)

@@ -1,0 +1,42 @@
+"""An evaluation logged to a run at Weights & Biases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vocoder.evaluation.records import ORIGINAL, Evaluation
+
+
+def log_evaluation(evaluation: Evaluation, page: Path, run: str) -> None:
+    """Add means, the table of utterances, and the listening page to a run; offline where W&B is.
+
+    Args:
+        evaluation: What was found.
+        page: The listening page.
+        run: `project/id`: a run that is there is gone on with, else one is begun.
+
+    Raises:
+        ValueError: `run` is no project and id.
+    """
+    project, _, id_ = run.partition("/")
+    if not (project and id_) or "/" in id_:
+        raise ValueError(f"--wandb needs a run as project/id, but is {run!r}. Example: --wandb vocoder/3k2f9x1c.")
+    import wandb
+
+    keys = [measure.key for measure in evaluation.measures]
+    systems = [name for name in evaluation.systems if name != ORIGINAL]
+    rows = [
+        [one.id, system, *[one.systems[system].measures.get(key) for key in keys]]
+        for one in evaluation.utterances
+        for system in systems
+    ]
+    with wandb.init(project=project, id=id_, resume="allow", job_type="evaluate") as session:
+        for system in systems:
+            for key, total in evaluation.totals[system].items():
+                session.summary[f"evaluation/{system}/{key}"] = total.mean
+        session.log(
+            {
+                "evaluation/utterances": wandb.Table(columns=["utterance", "system", *keys], data=rows),
+                "evaluation/page": wandb.Html(page.read_text(encoding="utf-8"), inject=False),
+            }
+        )

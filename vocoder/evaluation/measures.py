@@ -1,0 +1,32 @@
+"""All ways in which a copy is compared with the recording, one after the other."""
+
+from __future__ import annotations
+
+from vocoder.evaluation import levels, perceptual, pitch, spectral
+from vocoder.evaluation.analysis import Analysis, Undefined
+from vocoder.evaluation.stopwatch import Stopwatch
+
+METERS = (*spectral.METERS, *pitch.METERS, *perceptual.METERS, *levels.METERS)
+MEASURES = tuple(measure for measure, _ in METERS)
+
+
+def compare(original: Analysis, copy: Analysis, stopwatch: Stopwatch) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Take every measure.
+
+    Args:
+        original: The recording.
+        copy: Of the same length, sample for sample.
+        stopwatch: Told what each takes, by the measure's key.
+
+    Returns:
+        Values by the measure's key, None where one is not defined, and why not.
+    """
+    values: dict[str, float | None] = {}
+    problems: dict[str, str] = {}
+    for measure, meter in METERS:
+        with stopwatch(measure.key):
+            try:
+                values[measure.key] = meter(original, copy)
+            except Undefined as reason:
+                values[measure.key], problems[measure.key] = None, str(reason)
+    return values, problems

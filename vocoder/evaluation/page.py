@@ -1,0 +1,126 @@
+"""The listening page: all of an evaluation in one file that opens anywhere, sound included."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from vocoder.evaluation.records import Evaluation, Utterance, write_whole
+from vocoder.evaluation.stopwatch import describe_spent
+
+PARTS = Path(__file__).parent / "pages"
+STYLES = ("base.css", "report.css")
+SCRIPTS = (
+    "elements.js",
+    "player.js",
+    "spectrogram.js",
+    "pictures.js",
+    "gallery.js",
+    "tables.js",
+    "list.js",
+    "panel.js",
+    "report.js",
+)
+
+
+def write_page(folder: Path, evaluation: Evaluation) -> Path:
+    """Write `report/index.html`, whole or not at all.
+
+    Args:
+        folder: Of the evaluation, with the audio that it names.
+        evaluation: What is shown.
+
+    Returns:
+        The page.
+
+    Raises:
+        OSError: Audio is missing, or the page cannot be written.
+    """
+    data = {"evaluation": _summary(evaluation)}
+    data |= {f"utterance-{i}": _sound(folder, one) for i, one in enumerate(evaluation.utterances)}
+    path = folder / "report" / "index.html"
+    title = f"{evaluation.systems[1]}: evaluation"
+    write_whole(path, assemble("report.html", title, STYLES, SCRIPTS, data))
+    return path
+
+
+def assemble(
+    template: str, title: str, styles: Sequence[str], scripts: Sequence[str], data: Mapping[str, object]
+) -> str:
+    """A page of static parts and data that needs nothing else, and runs nothing else.
+
+    Browsers open no modules from disk, so scripts are put in one after the other and share one scope.
+
+    Args:
+        template: Name of its HTML.
+        title: Shown in the window's frame.
+        styles: Names of its CSS.
+        scripts: Names of its JavaScript, in the order in which they run.
+        data: By the element's id under which a script finds it; an id is letters, digits, and '-'.
+    """
+    style = "\n".join(map(read_part, styles))
+    code = [read_part(name) for name in scripts]
+    policy = (
+        f"default-src 'none'; style-src {_fingerprint(style)}; script-src {' '.join(map(_fingerprint, code))}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Template(read_part(template)).substitute(
+        policy=policy,
+        title=html.escape(title),
+        style=f"<style>{style}</style>",
+        data="\n".join(
+            f'<script type="application/json" id="{id_}">{inline_json(one)}</script>' for id_, one in data.items()
+        ),
+        scripts="\n".join(f"<script>{one}</script>" for one in code),
+    )
+
+
+def read_part(name: str) -> str:
+    """A static part of a page."""
+    return (PARTS / name).read_text(encoding="utf-8")
+
+
+def inline_json(data: object) -> str:
+    """JSON that may stand inside a script element, whatever its texts hold; NaN is an error."""
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def inline_audio(path: Path) -> str:
+    """A file's bytes in base64."""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _fingerprint(text: str) -> str:
+    """What allows exactly this text in a content security policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    """All but what only an open utterance needs."""
+    summary = asdict(evaluation)
+    if "spent" in evaluation.facts:
+        summary["facts"]["spent"] = describe_spent(evaluation.facts["spent"])
+    for utterance in summary["utterances"]:
+        for rendition in utterance["systems"].values():
+            del rendition["f0"]
+    return summary
+
+
+def _sound(folder: Path, utterance: Utterance) -> dict[str, Any]:
+    """Audio and F0 of each system that has a copy."""
+    return {
+        system: {
+            "audio": inline_audio(folder / rendition.audio),
+            "f0": [None if hertz is None else round(hertz, 1) for hertz in rendition.f0],
+        }
+        for system, rendition in utterance.systems.items()
+        if rendition.audio is not None
+    }

@@ -1,0 +1,152 @@
+"""What an evaluation finds and writes down. `metrics.json` holds an `Evaluation`; tables and page are made from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+ORIGINAL = "original"  # the recording among the systems
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way in which a copy can differ from the recording.
+
+    Attributes:
+        key: In files and code.
+        name: For people.
+        unit: Likewise; empty for a pure number.
+        better: Whether it should be low, high, or near zero.
+        digits: After the point, when shown.
+        about: Formula and source, in a sentence.
+    """
+
+    key: str
+    name: str
+    unit: str
+    better: Literal["low", "high", "zero"]
+    digits: int
+    about: str
+
+
+@dataclass
+class Rendition:
+    """One system's version of an utterance.
+
+    Attributes:
+        audio: Its file, relative to the evaluation's folder; None if the system has none.
+        measures: By key; None where one is not defined or could not be taken.
+        problems: Why, for people, by the measure's key; under `audio`, what is wrong with the file.
+        f0: Hz in each frame of `Evaluation.f0_seconds`; None where there is no voice.
+        loudness: LUFS (ITU-R BS.1770-4); None for silence.
+    """
+
+    audio: str | None
+    measures: dict[str, float | None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    f0: list[float | None] = field(default_factory=list)
+    loudness: float | None = None
+
+
+@dataclass
+class Utterance:
+    """One recording and what the systems made of its mel.
+
+    Attributes:
+        id: In the corpus.
+        seconds: Its length.
+        text: What is said; empty if unknown.
+        systems: By name, the recording first.
+        spent: Seconds of work on it, by what they went into: `synthesis`, `likelihood`, `f0`, `griffin-lim`, each
+            measure by its key, and `total`, which holds all of these and the rest.
+    """
+
+    id: str
+    seconds: float
+    text: str
+    systems: dict[str, Rendition]
+    spent: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Total:
+    """A measure over all utterances of a system.
+
+    Attributes:
+        mean: Over the utterances that have it; None if none has.
+        low: Of the 95 % confidence interval, by bootstrap over utterances.
+        high: Likewise.
+        count: Utterances that have it.
+        missing: Utterances that do not.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    count: int
+    missing: int
+
+
+@dataclass
+class Evaluation:
+    """All of it.
+
+    Attributes:
+        facts: What was evaluated and how, for people and for doing it again: model, corpus, split, seed, versions.
+        sample_rate: Of all audio, in Hz.
+        f0_seconds: Between two frames of `Rendition.f0`.
+        mel: The model's dialect, as in its `config.json`.
+        measures: Those taken, in the order in which they are shown.
+        systems: Names, the recording first, the model second.
+        totals: By system, then by the measure's key.
+        utterances: In the order of the corpus's test split.
+    """
+
+    facts: dict[str, Any]
+    sample_rate: int
+    f0_seconds: float
+    mel: dict[str, Any]
+    measures: list[Measure]
+    systems: list[str]
+    totals: dict[str, dict[str, Total]]
+    utterances: list[Utterance]
+
+    def to_json(self) -> str:
+        """As text; NaN, which JSON does not have, is an error."""
+        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_evaluation(folder: Path) -> Evaluation:
+    """Read the `metrics.json` of a folder.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"An evaluation is a folder with a metrics.json, but there is none at {path}.")
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["measures"] = [Measure(**one) for one in raw["measures"]]
+    raw["totals"] = {s: {key: Total(**one) for key, one in totals.items()} for s, totals in raw["totals"].items()}
+    raw["utterances"] = [to_utterance(one) for one in raw["utterances"]]
+    return Evaluation(**raw)
+
+
+def to_utterance(raw: dict[str, Any]) -> Utterance:
+    """From its JSON."""
+    systems = {name: Rendition(**one) for name, one in raw["systems"].items()}
+    return Utterance(**{**raw, "systems": systems})

@@ -1,0 +1,229 @@
+"""An evaluation from beginning to end: which utterances, what is found of them in total, and all that is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vocoder
+from vocoder.config import to_dict
+from vocoder.data.corpora import CorpusError, read_corpus, read_transcripts, split
+from vocoder.engines.limits import cpu_name
+from vocoder.evaluation.analysis import F0_SECONDS
+from vocoder.evaluation.blind import write_blind_test
+from vocoder.evaluation.bootstrap import interval
+from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, Copier, Setting
+from vocoder.evaluation.page import write_page
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, Utterance, write_whole
+from vocoder.evaluation.tables import to_csv, to_markdown
+from vocoder.evaluation.workers import Job, copy_all, read_record
+from vocoder.inference.vocoder import Vocoder
+
+PARTS = ("test", "validation", "train", "all")
+INCIDENTAL = ("utterances", "split_hash", "torch", "machine")  # facts that may differ when a run is gone on with
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated, on what.
+
+    Attributes:
+        model: Folder, .ckpt, voice or hub id.
+        corpus: Its folder.
+        output: Folder for all that is found; one that holds a part of the same evaluation is gone on with.
+        part: Of the corpus, as training splits it; or `all`.
+        limit: Utterances at most, taken in the order of the split, which is random.
+        seconds: Taken from the beginning of each at most.
+        seed: Of the noise.
+        engine: That generates.
+        precision: Of the engine's products.
+        compare: Folders of other vocoders' copies, by name.
+        workers: Processes; None for one on each core.
+        overwrite: Discard another evaluation in the output folder.
+    """
+
+    model: str
+    corpus: Path
+    output: Path
+    part: str = "test"
+    limit: int | None = None
+    seconds: float | None = None
+    seed: int = 0
+    engine: str = "auto"
+    precision: str = "auto"
+    compare: dict[str, Path] = field(default_factory=dict)
+    workers: int | None = None
+    overwrite: bool = False
+
+
+def evaluate(request: Request, progress: Callable[[int, int], None] = lambda done, of: None) -> Evaluation:
+    """Copy and measure each utterance, and write `metrics.json`, `.csv` and `.md`, `audio/` and `report/`.
+
+    Args:
+        request: What is wanted.
+        progress: Called with the number of utterances that are done, and that there are.
+
+    Returns:
+        All that was found.
+
+    Raises:
+        ValueError: The request breaks a rule, the folder holds another evaluation, or no utterance could be copied.
+        OSError: Model or corpus cannot be read.
+        RuntimeError: A process died.
+    """
+    setting, jobs = plan(request), list_jobs(request)
+    copier = Copier(setting)  # an error in the setting shows here, not in every process
+    facts = collect_facts(request, copier, jobs)
+    prepare_folder(request, {key: value for key, value in facts.items() if key not in INCIDENTAL})
+    copy_all(copier, jobs, request.workers, progress)
+
+    found = [read_record(request.output, job) for job in jobs]
+    utterances = [one for one in found if isinstance(one, Utterance)]
+    facts["left_out"] = {job.recording.id: one for job, one in zip(jobs, found, strict=True) if isinstance(one, str)}
+    if not utterances:
+        raise CorpusError(f"No utterance could be evaluated. The first: {next(iter(facts['left_out'].values()))}")
+    facts["spent"] = sum_spent(utterances)
+    evaluation = Evaluation(
+        facts=facts,
+        sample_rate=copier.mel.sample_rate,
+        f0_seconds=F0_SECONDS,
+        mel=to_dict(copier.mel),
+        measures=list(ALL_MEASURES),
+        systems=setting.systems,
+        totals=total(setting.systems, utterances),
+        utterances=utterances,
+    )
+    write(request.output, evaluation)
+    return evaluation
+
+
+def plan(request: Request) -> Setting:
+    """How each utterance is copied."""
+    name = Path(request.model).expanduser().resolve().name.removesuffix(".ckpt")
+    if name in (ORIGINAL, GRIFFIN_LIM):
+        raise ValueError(f"A model's name must be none of the other systems', but is {name!r}. Rename its folder.")
+    taken = [ORIGINAL, name, GRIFFIN_LIM]
+    for other in request.compare:
+        if other in taken or not other.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError(
+                f"--compare needs a name of letters, digits, '-', '_' and '.', other than {', '.join(taken)}, but got "
+                f"{other!r}. Example: --compare hifigan=/path/to/its/copies."
+            )
+    if request.limit is not None and request.limit < 1:
+        raise ValueError(f"--limit must be at least 1, but is {request.limit}. Leave it out to take all.")
+    if request.seconds is not None and not request.seconds > 0:
+        raise ValueError(f"--seconds must be positive, but is {request.seconds:g}. Leave it out to take all.")
+    if request.workers is not None and request.workers < 1:
+        raise ValueError(f"--workers must be at least 1, but is {request.workers}. Leave it out for one on each core.")
+    compare = {other: str(folder) for other, folder in request.compare.items()}
+    return Setting(
+        model=request.model,
+        name=name,
+        seconds=request.seconds,
+        seed=request.seed,
+        engine=request.engine,
+        precision=request.precision,
+        compare=compare,
+        output=request.output,
+    )
+
+
+def list_jobs(request: Request) -> list[Job]:
+    """The utterances of a part of the corpus."""
+    recordings = read_corpus(request.corpus)
+    if request.part not in PARTS:
+        raise ValueError(f"--part must be one of {', '.join(PARTS)}, but is {request.part!r}.")
+    chosen = recordings if request.part == "all" else split(recordings)[request.part]
+    texts = read_transcripts(request.corpus)
+    return [Job(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen[: request.limit])]
+
+
+def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict[str, Any]:
+    """What was done, to do it again: no path but the folders' names."""
+    return {
+        "model": copier.setting.name,
+        "model_hash": hash_weights(copier.vocoder),
+        "corpus": request.corpus.resolve().name,
+        "part": request.part,
+        "utterances": len(jobs),
+        "split_hash": hash_ids([job.recording.id for job in jobs]),
+        "seconds": request.seconds,
+        "seed": request.seed,
+        "engine": copier.engine.name,
+        "precision": copier.engine.precision,
+        "compare": list(request.compare),
+        "vocoder": vocoder.__version__,
+        "torch": torch.__version__,
+        "machine": cpu_name(),
+    }
+
+
+def hash_ids(ids: Sequence[str]) -> str:
+    """Of the utterances that were taken, in their order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+
+
+def hash_weights(model: Vocoder) -> str:
+    """Of the network and its configuration, wherever they are stored."""
+    digest = hashlib.sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
+    for name, value in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
+    """Take a folder that is empty or holds a part of the same evaluation; what a killed run half wrote is removed."""
+    plan_file = request.output / "plan.json"
+    if plan_file.is_file():
+        before = json.loads(plan_file.read_text(encoding="utf-8"))
+        changed = [f"{key} {before.get(key)} → {value}" for key, value in identity.items() if before.get(key) != value]
+        if request.overwrite:
+            for ours in ("utterances", "audio", "report"):
+                shutil.rmtree(request.output / ours, ignore_errors=True)
+        elif changed:
+            raise ValueError(
+                f"{request.output} holds another evaluation ({', '.join(changed)}). Choose another --output-dir, or "
+                "discard that one by --overwrite."
+            )
+    write_whole(plan_file, json.dumps(identity, indent=1))
+    for leftover in request.output.rglob(".*.part*"):
+        leftover.unlink()
+
+
+def sum_spent(utterances: Sequence[Utterance]) -> dict[str, float]:
+    """Seconds of work on all utterances, by what they were spent on; see `Utterance.spent`."""
+    spent: Counter[str] = Counter()
+    for utterance in utterances:
+        spent.update(utterance.spent)
+    return dict(spent)
+
+
+def total(systems: Sequence[str], utterances: Sequence[Utterance]) -> dict[str, dict[str, Total]]:
+    """Of each system, each measure that any utterance of it has."""
+    totals: dict[str, dict[str, Total]] = {}
+    for system in systems:
+        taken = [one.systems[system].measures for one in utterances]
+        totals[system] = {
+            measure.key: interval([values.get(measure.key) for values in taken])
+            for measure in ALL_MEASURES
+            if any(measure.key in values for values in taken)
+        }
+    return totals
+
+
+def write(folder: Path, evaluation: Evaluation) -> None:
+    """All files but the utterances' own."""
+    write_whole(folder / "metrics.json", evaluation.to_json())
+    write_whole(folder / "metrics.csv", to_csv(evaluation))
+    write_whole(folder / "metrics.md", to_markdown(evaluation))
+    write_page(folder, evaluation)
+    write_blind_test(folder, evaluation)

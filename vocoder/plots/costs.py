@@ -1,0 +1,68 @@
+"""What each part of a network has of parameters, and takes of multiply-adds: numbers for `draw_network`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vocoder.model.wavenet import WaveNet
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a network.
+
+    Attributes:
+        name: For people.
+        parameters: Numbers that are trained.
+        multiply_adds: For each sample; what is done once a frame is spread over its samples.
+    """
+
+    name: str
+    parameters: int
+    multiply_adds: float
+
+
+def count_parts(network: WaveNet) -> list[Part]:
+    """The parts in the order of the signal; those after the first take what `vocoder bench` counts."""
+    config, layers = network.config, network.layers
+    depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
+    speakers = [] if network.speaker_embedding is None else list(network.speaker_embedding.parameters())
+    residuals = [parameter for layer in layers if layer.residual for parameter in layer.residual.parameters()]
+    outputs = [*network.output_1.parameters(), *network.output_2.parameters()]
+    inputs = list(network.input.parameters())
+    read = _matrices(inputs) if network.distribution.is_continuous else 0  # mu-law levels are looked up
+    context = list(network.context_net.parameters())
+    parts = [
+        Part("context network", _count(context), _matrices(context) / hop_length),
+        # V is applied to frames, and its results are interpolated.
+        Part(
+            "conditioning V",
+            _count(layer.V for layer in layers),
+            depth * gates * config.conditioning_channels / hop_length,
+        ),
+        Part("upsampling", network.upsampling.kernel.numel(), config.upsampling_taps * depth * gates),
+        Part("speakers", _count(speakers), 0),
+        Part("linear prediction", 0, config.linear_prediction_order),
+        Part("input", _count(inputs), read),
+        Part(
+            "dilated taps W",
+            _count(p for layer in layers for p in (layer.W, layer.bias)),
+            _count(layer.W for layer in layers),
+        ),
+        Part("residual", _count(residuals), _matrices(residuals)),
+        Part("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters())),
+        Part("output", _count(outputs), _matrices(outputs)),
+    ]
+    return [part for part in parts if part.parameters or part.multiply_adds]
+
+
+def _count(parameters: Iterable[Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _matrices(parameters: Iterable[Tensor]) -> int:
+    """Numbers in matrices and filters: each is multiplied once, biases are not."""
+    return _count(parameter for parameter in parameters if parameter.ndim > 1)
