@@ -15,7 +15,7 @@ from conftest import DISTRIBUTIONS, tiny_config, tiny_network
 from vocoder.cli import main
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.benchmark import Plan, default_threads, engine_contenders
+from vocoder.engines.contenders import Plan, default_threads, engine_contenders
 from vocoder.engines.library import load_library
 from vocoder.engines.limits import (
     block_length,

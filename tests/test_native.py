@@ -8,6 +8,7 @@ import pickle
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,16 @@ def test_after_a_call_the_caller_has_its_denormals_again() -> None:
     assert np.float32(1e-38) / np.float32(100) > 0
 
 
+@pytest.fixture
+def heard_sigint() -> Iterator[None]:
+    """Ctrl-C is heard even in a background job, which the shell makes deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_library
+@pytest.mark.usefixtures("heard_sigint")
 def test_ctrl_c_ends_a_long_call() -> None:
     config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, layers_per_cycle=10)
     network = tiny_network(config)

@@ -61,6 +61,7 @@ def write_wandb(folder: Path, logged: list[Row]) -> None:
     for step, metrics in logged:
         run.log({**metrics, "trainer/global_step": step, "clips": {"a": 1}})
     run.finish()
+    wandb.teardown()  # its process writes the end of the file only as it goes
 
 
 def check(run: Run, logged: list[Row], rtol: float = 1e-12) -> None:

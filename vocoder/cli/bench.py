@@ -11,9 +11,11 @@ import torch
 
 from vocoder.cli.info import describe_instruction_sets
 from vocoder.config import NETWORKS, VocoderConfig
-from vocoder.engines.benchmark import Plan, default_threads, format_rows, run_benchmark
+from vocoder.engines.benchmark import format_rows, run_benchmark
+from vocoder.engines.contenders import Plan, default_threads
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
+from vocoder.engines.peers import PEERS
 from vocoder.inference.live import format_live, run_live
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
@@ -32,7 +34,8 @@ def add_bench(commands: Any) -> None:
     bench.add_argument("--threads", default=threads, help=f"%(default)s if left out{several}")
     bench.add_argument("--repeats", type=int, default=5, help="runs of each combination, all in turn")
     bench.add_argument("--seconds", type=float, default=1.0, help="that a run takes, roughly")
-    bench.add_argument("--peer", metavar="CHECKOUT", help="of github.com/r9y9/wavenet_vocoder, to run beside")
+    peers = f"of {', '.join(PEERS)}, to run beside from a clone; can be given several times"
+    bench.add_argument("--peer", metavar="NAME[=CHECKOUT]", action="append", default=[], help=peers)
     bench.add_argument("--json", action="store_true", help="a list of objects on stdout, and nothing else")
 
 
@@ -81,7 +84,7 @@ def _bench(options: argparse.Namespace) -> None:
         threads=_numbers("threads", options.threads),
         repeats=options.repeats,
         seconds=options.seconds,
-        peer=options.peer,
+        peers=dict(_peer(text) for text in options.peer),
     )
     name, config, network = _network(options)
     rows = run_benchmark(name, config, network, plan)
@@ -89,8 +92,8 @@ def _bench(options: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=1))
         return
     keep = ("model" if options.model else "network", "engine", "precision", "streams", "threads", "repeats", "seconds")
-    given = {key: getattr(options, key) for key in (*keep, *(["peer"] if options.peer else []))}
-    command = shlex.join(["vocoder", "bench", *(text for key in given for text in (f"--{key}", str(given[key])))])
+    given = [(key, getattr(options, key)) for key in keep] + [("peer", peer) for peer in options.peer]
+    command = shlex.join(["vocoder", "bench", *(text for key, value in given for text in (f"--{key}", str(value)))])
     print(f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}: {command}")
     print(format_rows(rows))
 
@@ -105,6 +108,11 @@ def _network(options: argparse.Namespace) -> tuple[str, VocoderConfig, WaveNet]:
     config = VocoderConfig(network=NETWORKS[options.network])
     torch.manual_seed(0)
     return options.network, config, WaveNet(config.network, config.mel).eval()
+
+
+def _peer(text: str) -> tuple[str, str]:
+    name, _, checkout = text.partition("=")
+    return name, checkout
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -8,16 +8,18 @@ holds on a machine whose speed drifts.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from vocoder.config import NETWORKS, MelConfig
-from vocoder.engines.benchmark import build_peer
+from vocoder.engines.peers import importing_from, r9y9_network
 from vocoder.training.module import VocoderModule
 
 Step = Callable[[], Tensor]
@@ -50,15 +52,17 @@ def our_step(network: str, batch_size: int, frames: int, *, at_once: int) -> Ste
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
     """The same of r9y9's own WaveNet, with the sizes of its `egs/mol/conf/mol_wavenet.json`, in its own precision."""
-    model = build_peer(checkout)
-    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # of the checkout
+    with importing_from(checkout), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its weight_norm is an older torch's
+        model = r9y9_network(importlib.import_module("wavenet_vocoder"))
+        loss_of = importlib.import_module("wavenet_vocoder.mixture").discretized_mix_logistic_loss
 
     waveform, mel = 0.1 * torch.randn(batch_size, 1, frames * 256), torch.randn(batch_size, 80, frames + 4)
 
     def step() -> Tensor:
         model.zero_grad()
         predicted = model(waveform, mel)
-        loss = discretized_mix_logistic_loss(
+        loss = loss_of(
             predicted[:, :, :-1], waveform.transpose(1, 2)[:, 1:], num_classes=65536, log_scale_min=-16.0, reduce=False
         ).mean()
         loss.backward()

@@ -1,0 +1,168 @@
+"""What `vocoder bench` can time: our engines, each in its precisions, with so many streams and threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from vocoder.config import VocoderConfig
+from vocoder.engines import ENGINES, Engine
+from vocoder.engines.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
+from vocoder.engines.native import NativeEngine, physical_cores
+from vocoder.engines.noise import draw_noise
+from vocoder.model.wavenet import Conditioning, WaveNet
+
+
+def default_threads() -> tuple[int, ...]:
+    """1, 2, 4, … and all physical cores."""
+    cores = physical_cores()
+    return tuple(sorted({cores, *(2**k for k in range(cores.bit_length()))}))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to time: every combination of the lists, each engine with those of the precisions that it has.
+
+    Attributes:
+        engines: Names of engines, or `auto`.
+        precisions: Names of precisions, or `auto`.
+        streams: Utterances side by side.
+        threads: To use at most.
+        repeats: Runs of each combination, after those that warm up and find out how long a run has to be.
+        seconds: That a run takes, roughly; but it has one frame at least.
+        peers: Other people's vocoders to run beside, by the checkout of each; see `peers.PEERS`.
+    """
+
+    engines: tuple[str, ...] = ("native",)
+    precisions: tuple[str, ...] = ("auto",)
+    streams: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = (1,)
+    repeats: int = 5
+    seconds: float = 1.0
+    peers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        engines, precisions = [kind.name for kind in ENGINES], [name for kind in ENGINES for name in kind.precisions]
+        for option, names, known in (("engine", self.engines, engines), ("precision", self.precisions, precisions)):
+            for name in names:
+                if name not in ("auto", *known):
+                    choices = ", ".join(["auto", *dict.fromkeys(known)])
+                    raise ValueError(f"--{option} must be of {choices}, but is {name!r}. Take auto when in doubt.")
+        for option, number in (
+            ("streams", min(self.streams)),
+            ("threads", min(self.threads)),
+            ("repeats", self.repeats),
+        ):
+            if number < 1:
+                raise ValueError(f"--{option} must be at least 1, but is {number}. Pass a larger number.")
+        if not self.seconds > 0:
+            raise ValueError(f"--seconds must be positive, but is {self.seconds:g}. Pass a larger number, such as 1.")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One combination, ready to run.
+
+    Attributes:
+        network: Name.
+        engine: Name.
+        isa: Instruction set; None if that is torch's business.
+        precision: Of the matrix products.
+        streams: Utterances side by side.
+        threads: To use at most.
+        frame_samples: Samples that a frame of all streams has.
+        sample_rate: In Hz.
+        work: What it takes; None where products of a whole utterance are made at once.
+        run: Generates so many frames of each stream, and gives the seconds that took.
+    """
+
+    network: str
+    engine: str
+    isa: str | None
+    precision: str
+    streams: int
+    threads: int
+    frame_samples: int
+    sample_rate: int
+    work: Work | None
+    run: Callable[[int], float]
+
+
+def engine_contenders(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[Contender]:
+    """One for each combination; each engine with those of the precisions that it has.
+
+    Raises:
+        ValueError: An engine cannot run the network here, or has none of the precisions.
+    """
+    contenders = []
+    for kind in dict.fromkeys(_find_engine(engine, network) for engine in plan.engines):
+        for precision in _precisions_of(kind, plan.precisions):
+            for threads in plan.threads:
+                engine = kind(network, precision, threads)
+                for streams in plan.streams:
+                    contenders.append(_contend(name, config, engine, streams, threads))
+    return contenders
+
+
+def _find_engine(name: str, network: WaveNet) -> type[Engine]:
+    if name == "auto":
+        return next(kind for kind in ENGINES if kind.obstacle(network) is None)
+    return next(kind for kind in ENGINES if kind.name == name)
+
+
+def _precisions_of(kind: type[Engine], wanted: Sequence[str]) -> list[str]:
+    named = [kind.precisions[0] if name == "auto" else name for name in wanted]
+    able = [name for name in dict.fromkeys(named) if name in kind.precisions]
+    if not able:
+        raise ValueError(
+            f"--precision of the engine {kind.name!r} must be of auto, {', '.join(kind.precisions)}, but is "
+            f"{', '.join(wanted)}. Add auto, or leave the engine out."
+        )
+    return able
+
+
+def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, threads: int) -> Contender:
+    network, state = engine.network, engine.initial_state(streams)
+    isa = engine.instruction_set if isinstance(engine, NativeEngine) else None
+    if isinstance(engine, NativeEngine):
+        read = native_weight_bytes(network, engine.precision, [group.rows for group in state])
+    else:
+        read = reference_weight_bytes(network, len(state))
+
+    def run(frames: int) -> float:
+        nonlocal state
+        conditioning = make_conditioning(config, network, streams, frames)
+        noise = draw_noise(network.distribution, 0, range(streams), 0, frames * network.hop_length)
+        with torch_threads(threads):
+            begin = time.perf_counter()
+            _, state = engine.generate(conditioning, noise, state, consume=True)
+            return time.perf_counter() - begin
+
+    work = Work(count_multiply_adds(network), read)
+    samples, rate = streams * network.hop_length, network.sample_rate
+    return Contender(name, engine.name, isa, engine.precision, streams, threads, samples, rate, work, run)
+
+
+@torch.no_grad()
+def make_conditioning(config: VocoderConfig, network: WaveNet, streams: int, frames: int) -> Conditioning:
+    """Of random mels in the middle of the dialect's range, the same for every stream."""
+    low, high = config.mel.value_range
+    unit = torch.rand(1, config.mel.n_mels, frames, generator=torch.Generator().manual_seed(0))
+    speaker = torch.zeros(1, dtype=torch.long) if config.network.num_speakers else None
+    one = network.condition(low + (high - low) * (0.2 + 0.3 * unit), speaker)
+    return one.select(torch.zeros(streams, dtype=torch.long))
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
