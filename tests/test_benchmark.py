@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from vocoder.engines.limits import (
     reference_weight_bytes,
 )
 from vocoder.engines.native import NativeEngine
+from vocoder.engines.peers import build_peers
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
@@ -169,7 +170,7 @@ def test_the_machine_has_limits_in_every_precision(precision: str) -> None:
 
 def test_threads_are_all_cores_and_powers_of_two_below(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, expected in ((1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))):
-        monkeypatch.setattr("vocoder.engines.benchmark.physical_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("vocoder.engines.contenders.physical_cores", lambda cores=cores: cores)
         assert default_threads() == expected
 
 
@@ -186,7 +187,7 @@ def test_voices_of_several_speakers_can_be_timed() -> None:
         assert contender.run(2) > 0
 
 
-PEER = """
+R9Y9 = """
 import torch
 from torch import nn
 
@@ -207,26 +208,78 @@ class WaveNet(nn.Module):
 """
 
 
+HIFIGAN = """
+import torch
+class Generator(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.hop_size = config.hop_size
+    def remove_weight_norm(self):
+        print("Removing weight norm...")
+        self.ready = True
+    def forward(self, mel):
+        assert self.ready and mel.shape[1] == 8
+        return mel[:, :1].repeat_interleave(self.hop_size, 2)
+"""
+
+
 @pytest.fixture
-def forgotten_peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a peer is imported from, and as, is put back afterwards."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield
-    sys.modules.pop("wavenet_vocoder", None)
+def clone(tmp_path: Path, forget: Callable[[str], None]) -> Path:
+    """A folder with the packages of peers, small enough for a test; they are forgotten afterwards."""
+    for package in ("wavenet_vocoder", "models", "env"):
+        forget(package)
+    (tmp_path / "wavenet_vocoder.py").write_text(R9Y9, encoding="utf-8")
+    (tmp_path / "models.py").write_text(HIFIGAN, encoding="utf-8")
+    (tmp_path / "env.py").write_text("class AttrDict(dict):\n    __getattr__ = dict.__getitem__\n", encoding="utf-8")
+    for version in (1, 2, 3):
+        config = {"sampling_rate": 22_050, "hop_size": 64 * version, "num_mels": 8}
+        (tmp_path / f"config_v{version}.json").write_text(json.dumps(config), encoding="utf-8")
+    return tmp_path
 
 
-@pytest.mark.usefixtures("forgotten_peer")
-def test_a_peer_runs_beside_at_as_many_streams_and_threads(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "wavenet_vocoder.py").write_text(PEER, encoding="utf-8")
-    rows = bench("--engine", "torch", "--threads", "1", "--streams", "1,2", "--peer", str(tmp_path))
+def test_a_peer_runs_beside_at_as_many_streams_and_threads(bench: Bench, clone: Path) -> None:
+    rows = bench("--engine", "torch", "--threads", "1", "--streams", "1,2", "--peer", f"r9y9={clone}")
     assert [(row["engine"], row["streams"]) for row in rows] == [("torch", 1), ("torch", 2), ("r9y9", 1), ("r9y9", 2)]
     assert all(set(row) == {*FIELDS, "times_peer"} for row in rows)
     assert [row["times_peer"] for row in rows[2:]] == [1, 1]
     assert rows[2]["multiply_adds_per_sample"] == 8 + 24 * 64 + 8
     assert rows[2]["weight_bytes_per_step"] == 4 * rows[2]["multiply_adds_per_sample"]
+    assert str(clone) not in sys.path
 
 
-@pytest.mark.usefixtures("forgotten_peer")
+def test_several_peers_run_beside_and_the_first_is_what_all_are_compared_with(
+    bench: Bench, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peers = ["--peer", f"hifigan={clone}", "--peer", f"r9y9={clone}"]
+    rows = bench("--engine", "torch", "--threads", "1", *peers)
+    names = ["HiFi-GAN V1", "HiFi-GAN V2", "HiFi-GAN V3", "r9y9 egs/mol"]
+    assert [row["network"] for row in rows[1:]] == names
+    assert rows[1]["times_peer"] == 1
+    assert rows[1]["multiply_adds_per_sample"] is rows[1]["peak_fraction"] is None
+    assert main(["bench", "--repeats", "1", "--seconds", "1e-6", "--engine", "torch", "--threads", "1", *peers]) == 0
+    assert "HiFi-GAN V3" in capsys.readouterr().out
+
+
+def test_torchaudio_s_wavernn_runs_beside(bench: Bench) -> None:
+    pytest.importorskip("torchaudio")
+    rows = bench("--engine", "torch", "--threads", "1", "--peer", "wavernn")
+    assert rows[1]["network"] == "WaveRNN"
+    assert rows[1]["samples_per_run"] == 275
+    # x_t, I, first GRU; second GRU; two layers of 512; 256 classes
+    gru = 3 * 512 * (512 + 512)
+    assert (
+        rows[1]["multiply_adds_per_sample"]
+        == 512 * (1 + 80 + 32) + gru + gru + 3 * 512 * 32 + 2 * 512 * (512 + 32) + 512 * 256
+    )
+
+
+def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[[str], None]) -> None:
+    forget("wavenet_vocoder")
+    (tmp_path / "wavenet_vocoder.py").write_text("import docopt_of_old", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"--peer r9y9: its own code needs docopt_of_old. Run `pip install docopt_of"):
+        build_peers("r9y9", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -243,7 +296,11 @@ def test_a_peer_runs_beside_at_as_many_streams_and_threads(bench: Bench, tmp_pat
         (["--repeats", "0"], "--repeats must be at least 1, but is 0"),
         (["--seconds", "0"], "--seconds must be positive, but is 0"),
         (["--seconds", "nan"], "--seconds must be positive, but is nan"),
-        (["--engine", "torch", "--peer", "nowhere"], "--peer must be a checkout"),
+        (
+            ["--engine", "torch", "--peer", "waveglow"],
+            "--peer must be of r9y9, wavernn, hifigan, vocos, but is 'waveglow'",
+        ),
+        (["--engine", "torch", "--peer", "r9y9=nowhere"], "--peer r9y9 must be a clone of github.com/r9y9/wavenet"),
     ],
 )
 def test_a_bad_option_is_named_with_a_remedy(
