@@ -50,8 +50,9 @@ def model(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def bench(model: str, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Runs the command as briefly as can be, and reads its rows."""
+    monkeypatch.setattr("vocoder.engines.benchmark.PAUSE_SECONDS", 0)
 
     def run(*flags: str) -> list[dict[str, Any]]:
         assert main(["bench", "--model", model, "--repeats", "2", "--seconds", "1e-6", "--json", *flags]) == 0

@@ -149,6 +149,14 @@ def test_the_pace_keeps_to_the_faster_way_and_tries_the_other_now_and_then() -> 
         assert 8 <= chosen.count(not faster) <= 14
 
 
+def test_one_slow_call_does_not_change_the_pace() -> None:
+    pace, chosen = Pace(), []
+    for call in range(48):
+        chosen.append(pace.choose())
+        pace.note(chosen[-1], 0.1 if call == 20 else 1.3 if chosen[-1] else 1.0)
+    assert chosen.count(False) == 4  # the trials, one of them early
+
+
 @needs_library
 def test_copies_of_engines_and_states_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     network, config = tiny_network(), tiny_config()

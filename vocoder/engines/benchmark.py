@@ -8,6 +8,7 @@ are there before.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from vocoder.engines.contenders import Contender, Plan, engine_contenders
 from vocoder.engines.limits import Limits, cpu_name, measure_limits
 from vocoder.engines.peers import peer_contenders
 from vocoder.model.wavenet import WaveNet
+
+PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while after theirs
 
 Row = dict[str, Any]
 
@@ -48,6 +51,7 @@ def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan
             for precision in precisions:
                 limits[precision].append(measure_limits(precision))
             for contender, count, own in zip(contenders, frames, rates, strict=True):
+                time.sleep(PAUSE_SECONDS)
                 own.append(count * contender.frame_samples / contender.run(count))
                 bar.update()
     rows = []

@@ -51,9 +51,8 @@ class Pace:
         return faster if self.calls % TRIAL and self.calls != 2 else not faster
 
     def note(self, helper: bool, speed: float) -> None:
-        """Remember how a call went; the latest counts most."""
-        before = self.speed[helper]
-        self.speed[helper] = speed if before == 0 else (before + speed) / 2
+        """Remember how a call went; a slow one counts little by itself, since it may be a neighbour's doing."""
+        self.speed[helper] = max(speed, 0.9 * self.speed[helper])
 
 
 @dataclass
