@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import tiny_config, tiny_mel_config, tiny_network
 from vocoder.cli import main
-from vocoder.inference.live import format_live, run_live
+from vocoder.inference.live import format_live, measure_first_sound, run_live
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
 
@@ -26,6 +27,7 @@ def test_each_number_of_streams_is_served(layout: str) -> None:
     assert [row["streams"] for row in rows] == [1, 3]
     for row in rows:
         assert row["chunk_ms"] == pytest.approx(1000 * 10 * 16 / 8000)
+        assert row["first_sound_ms"] > 0
         assert 0 <= row["kept_up"] <= row["streams"]
         assert 0 < row["delay_ms_50"] <= row["delay_ms_95"] <= row["delay_ms_99"] <= row["delay_ms_max"]
     assert len(format_live(rows).splitlines()) == 3
@@ -42,6 +44,23 @@ def test_streams_that_are_too_slow_do_not_keep_up(monkeypatch: pytest.MonkeyPatc
     [row] = run_live(tiny(), [2], 10, 0.2, threads=1)
     assert row["kept_up"] == 0
     assert row["delay_ms_max"] > row["chunk_ms"]
+
+
+def test_the_first_sound_waits_for_twenty_milliseconds_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    push, pushed = Stream.push, []
+
+    def slowly(self: Stream, mel: Any) -> Any:
+        pushed.append(mel.shape[1])
+        time.sleep(0.01)
+        return push(self, mel)
+
+    model = tiny()
+    monkeypatch.setattr(Stream, "push", slowly)
+    first = measure_first_sound(model, torch.zeros(8, 40), {"threads": 1})
+    frames = len(pushed) / 9  # of 2 ms: those that the network looks ahead, and ten
+    assert set(pushed) == {1}
+    assert frames == round(model.latency / 0.002) + 10
+    assert first >= 0.01 * frames
 
 
 def test_the_command_prints_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

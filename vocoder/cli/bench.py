@@ -73,6 +73,7 @@ def _bench_live(options: argparse.Namespace) -> None:
         f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}: {name}, {options.precision}, chunks of"
     )
     print(f"{rows[0]['chunk_ms']:.0f} ms; look-ahead of the network, in addition: {1000 * model.latency:.0f} ms")
+    print(f"first 20 ms of sound, from opening a stream, its frames waiting: {rows[0]['first_sound_ms']:.1f} ms")
     print(format_live(rows))
 
 
