@@ -17,7 +17,7 @@ import vocoder
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.cli import main
 from vocoder.config import to_dict
-from vocoder.features.audio import load_audio
+from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.vocoder import Vocoder
@@ -66,6 +66,37 @@ def test_mels_and_audio_become_waveforms_of_the_same_name(folder: Path, model: V
         assert sample_rate == model.sample_rate
         np.testing.assert_array_equal(waveform, expected.numpy())
     assert sorted(file.name for file in (folder / "out").iterdir()) == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 1200])
+def test_in_groups_of_any_size_a_file_sounds_as_alone(
+    folder: Path, model: Vocoder, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vocoder.cli.infer.GROUP_SECONDS", seconds)
+    mels = {f"{frames}": speech_like_mel(model.mel, frames)[0] for frames in (800, 3, 700, 40)}
+    for name, mel in mels.items():
+        np.save(folder / f"{name}.npy", mel.numpy())
+    assert infer(folder, *(f"{name}.npy" for name in mels)) == 0
+    for name, mel in mels.items():
+        waveform, _ = soundfile.read(folder / "out" / f"{name}.wav", dtype="float32")
+        np.testing.assert_array_equal(waveform, model.infer(mel).numpy())
+
+
+def test_files_that_have_ended_before_an_interruption_are_there(
+    folder: Path, model: Vocoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(folder / "long.npy", speech_like_mel(model.mel, 60)[0].numpy())
+    ended: list[str] = []
+
+    def save_one(path: Path, waveform: torch.Tensor, sample_rate: int) -> None:
+        if ended:
+            raise KeyboardInterrupt
+        ended.append(path.name)
+        save_audio(path, waveform, sample_rate)
+
+    monkeypatch.setattr("vocoder.cli.infer.save_audio", save_one)
+    assert infer(folder, "long.npy", "a.npy") == 130
+    assert [file.name for file in (folder / "out").iterdir()] == ended
 
 
 def test_audio_is_resynthesised_from_its_own_mel(folder: Path, model: Vocoder) -> None:
@@ -126,8 +157,8 @@ def test_an_output_folder_that_cannot_be_written_is_refused(folder: Path, capsys
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "a.npy: `seed` must lie between"),
-        ({"temperature": 0}, "a.npy: `temperature` must be positive"),
+        ({"seed": -1}, "`seed` must lie between"),
+        ({"temperature": 0}, "`temperature` must be positive"),
         ({"engine": "warp"}, "`engine` must be one of auto"),
         ({"speaker": 1}, "single voice"),
         ({"model": "nobody"}, "there is no 'nobody'"),

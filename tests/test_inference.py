@@ -98,6 +98,18 @@ def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
     assert sum(made) == sum(len(waveform) for waveform in waveforms)
 
 
+def test_of_many_utterances_each_can_have_the_number_it_likes_and_is_given_as_it_ends(model: Vocoder) -> None:
+    mels = [speech_like_mel(model.mel, frames)[0] for frames in (60, 2, 30)]
+    ended: dict[int, Tensor] = {}
+    waveforms = model.infer_many(mels, utterance=[7, 0, 7], finished=ended.__setitem__)
+    assert sorted(ended) == [0, 1, 2]
+    for index, number in enumerate((7, 0, 7)):
+        assert torch.equal(waveforms[index], model.infer(mels[index], utterance=number))
+        assert torch.equal(waveforms[index], ended[index])
+    with pytest.raises(ValueError, match="one for each of 3 utterances, but has 2"):
+        model.infer_many(mels, utterance=[1, 2])
+
+
 def test_a_short_utterance_does_not_keep_a_row_busy_until_the_longest_ends(model: Vocoder) -> None:
     engine = model._engine("torch", "auto", None)
     assert count_seats(engine, [100] + [6] * 31) <= 8  # one group of rows costs the same, half full or full

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vocoder.cli.stream import KEPT as STREAMED
-from vocoder.cli.stream import run_stream
+from vocoder.cli.stream import KEPT, run_stream
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.layout import shape_rule
+from vocoder.inference.checks import check_mel
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
-KEPT = (*STREAMED, "fold")  # options that `Vocoder.infer` has
+GROUP_SECONDS = 1200  # of sound, generated side by side; more would not be faster, but need more memory
 
 
 def add_infer(commands: Any) -> None:
@@ -74,17 +74,47 @@ def _infer_files(options: argparse.Namespace) -> None:
         )
     outputs = _plan(options.inputs, options.output_dir, options.overwrite)
     model = Vocoder.from_pretrained(options.model)
-    keep = {name: getattr(options, name) for name in KEPT}
     dialect = resolve_dialect(options.dialect or model.mel, options.stats)
-    for source, target in outputs.items():
-        try:
-            mel = read_mel(source, dialect)
-            samples = mel.shape[-1 if dialect.layout == "bands_first" else -2] * model.hop_length
-            with tqdm(total=samples, desc=source.name, unit=" samples", unit_scale=True, disable=None) as bar:
-                waveform = model.infer(mel, progress=bar.update, **keep)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{source}: {error}") from error
-        save_audio(target, waveform, model.sample_rate)
+    seconds = 0 if options.fold else GROUP_SECONDS
+    for mels in _read_groups(outputs, dialect, seconds * model.sample_rate // model.hop_length):
+        _infer_group(model, mels, dialect, outputs, options)
+
+
+def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> Iterator[dict[Path, Tensor]]:
+    """Mels in groups of so many frames or few more; of one each for 0."""
+    group: dict[Path, Tensor] = {}
+    total = 0
+    for source in sources:
+        group[source] = read_mel(source, dialect)
+        total += _count_frames(group[source], dialect)
+        if total >= frames:
+            yield group
+            group, total = {}, 0
+    if group:
+        yield group
+
+
+def _infer_group(
+    model: Vocoder,
+    mels: dict[Path, Tensor],
+    dialect: MelConfig,
+    outputs: dict[Path, Path],
+    options: argparse.Namespace,
+) -> None:
+    """Side by side, all with the same noise; each is written as soon as it ends. One alone needs less memory."""
+    sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
+    samples = sum(_count_frames(mel, dialect) for mel in mels.values()) * model.hop_length
+
+    def save(index: int, waveform: Tensor) -> None:
+        save_audio(outputs[sources[index]], waveform, model.sample_rate)
+
+    name = sources[0].name if len(sources) == 1 else f"{len(sources)} files"
+    with tqdm(total=samples, desc=name, unit=" samples", unit_scale=True, disable=None) as bar:
+        if len(sources) == 1:
+            save(0, model.infer(mels[sources[0]], fold=options.fold, progress=bar.update, **keep))
+        else:
+            numbers = [0] * len(mels)
+            model.infer_many(mels.values(), utterance=numbers, progress=bar.update, finished=save, **keep)
 
 
 def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:
@@ -117,14 +147,27 @@ def _check_writable(folder: Path) -> None:
 
 
 def read_mel(path: Path, dialect: MelConfig) -> Tensor:
-    """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it."""
+    """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else; the message begins with its path.
+    """
     if path.suffix.lower() not in MEL_SUFFIXES:
         return _analyse(path, dialect)
-    mel = _load_array(path)
-    mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
-    if mel.ndim != 2:
-        raise ValueError(f"{shape_rule(mel.shape, dialect)} A file holds one utterance: save each apart.")
+    try:
+        mel = _load_array(path)
+        mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+        if mel.ndim != 2:
+            raise ValueError(f"{shape_rule(mel.shape, dialect)} A file holds one utterance: save each apart.")
+        check_mel(mel, dialect)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
     return mel
+
+
+def _count_frames(mel: Tensor, dialect: MelConfig) -> int:
+    return mel.shape[-1 if dialect.layout == "bands_first" else -2]
 
 
 def _analyse(path: Path, dialect: MelConfig) -> Tensor:

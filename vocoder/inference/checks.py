@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
 
@@ -115,6 +117,26 @@ def _levels_to_caller() -> int:
     while frame is not None and frame.f_globals.get("__name__", "").startswith("vocoder."):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def check_numbers(utterance: int | Sequence[int], batch: int) -> list[int]:
+    """Number of each utterance, which with the seed makes its noise.
+
+    Args:
+        utterance: The first one's, or one for each.
+        batch: Number of utterances.
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: It is negative or has more than 64 bits, or there are more or fewer than utterances.
+    """
+    if not isinstance(utterance, Sequence) or isinstance(utterance, str):
+        first = check_key("utterance", utterance)
+        return [check_key("utterance", first + row) for row in range(batch)]
+    if len(utterance) != batch:
+        rule = f"`utterance` must be one number, or one for each of {batch} utterances"
+        raise ValueError(f"{rule}, but has {len(utterance)}. Pass one number, or {batch}.")
+    return [check_key("utterance", number) for number in utterance]
 
 
 def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:

@@ -21,6 +21,7 @@ from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
     check_fold,
     check_mel,
+    check_numbers,
     check_speaker,
     check_temperature,
     warn_of_other_dialects,
@@ -134,7 +135,7 @@ class Vocoder:
         precision: str = "auto",
         threads: int | None = None,
         speaker: int | Sequence[int] | Tensor | None = None,
-        utterance: int = 0,
+        utterance: int | Sequence[int] = 0,
         fold: bool = False,
         dialect: str | MelConfig | None = None,
         stats: Stats | None = None,
@@ -155,8 +156,8 @@ class Vocoder:
                 another waveform, as another seed does.
             threads: At most so many; None for what is fastest. No bit of the waveform depends on it.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
-            utterance: Index of the (first) utterance, which with the seed makes its noise: number the parts of a text
-                so that they do not all get the same.
+            utterance: Index of the (first) utterance, or one for each, which with the seed makes its noise: number the
+                parts of a text so that they do not all get the same.
             fold: Cut what is long into pieces of a second or more, generate them side by side and join them: faster,
                 another waveform as another seed gives, and the joins are there to be looked for. Below two seconds it
                 changes nothing. See `vocoder.inference.folding`.
@@ -182,8 +183,7 @@ class Vocoder:
         mels, fold = check_mel(mel, source), check_fold(fold)
         warn_of_other_dialects(mels, source)
         speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
-        first = check_key("utterance", utterance)
-        numbers = [check_key("utterance", first + row) for row in range(len(mels))]
+        numbers = check_numbers(utterance, len(mels))
         convert = self._converter(source, approximate)
         runner = self._engine(engine, precision, threads)
         draw = partial(self._noise, seed)
@@ -214,11 +214,12 @@ class Vocoder:
         precision: str = "auto",
         threads: int | None = None,
         speaker: int | Sequence[int] | None = None,
-        utterance: int = 0,
+        utterance: int | Sequence[int] = 0,
         dialect: str | MelConfig | None = None,
         stats: Stats | None = None,
         approximate: bool = False,
         progress: Callable[[int], None] | None = None,
+        finished: Callable[[int, Tensor], None] | None = None,
     ) -> list[Tensor]:
         """Turn mels of any lengths into waveforms, as many side by side as make best use of the machine.
 
@@ -232,11 +233,13 @@ class Vocoder:
             precision: Likewise.
             threads: Likewise.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
-            utterance: Index of the first utterance.
+            utterance: Likewise.
             dialect: As for `infer`, of all.
             stats: Likewise.
             approximate: Likewise.
             progress: Likewise.
+            finished: Called with the place in the list and the waveform of each utterance as it ends; short ones may
+                overtake.
 
         Returns:
             One (time,) for each mel, in their order.
@@ -248,13 +251,15 @@ class Vocoder:
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
         convert, runner = self._converter(source, approximate), self._engine(engine, precision, threads)
-        utterances = self._prepare_many(list(mels), speaker, check_key("utterance", utterance), source, convert)
+        utterances = self._prepare_many(list(mels), speaker, utterance, source, convert)
         # The longest first: then the rows end at about the same time.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
             waveforms[index] = self._restore(waveform[None])[0]
+            if finished is not None:
+                finished(index, waveforms[index])
         return waveforms
 
     def stream(
@@ -315,11 +320,12 @@ class Vocoder:
         self,
         mels: Sequence[Tensor | np.ndarray],
         speaker: int | Sequence[int] | None,
-        first: int,
+        utterance: int | Sequence[int],
         source: MelConfig,
         convert: Convert | None,
     ) -> list[Utterance]:
         """Check all, then condition all: an error comes before any work, and names the utterance."""
+        numbers = check_numbers(utterance, len(mels))
         checked, several = [], self.config.network.num_speakers
         speakers, warned = check_speaker(speaker, several, len(mels)) if mels else None, False
         for index, mel in enumerate(mels):
@@ -333,8 +339,7 @@ class Vocoder:
             checked.append(mel)
         return [
             Utterance(
-                self._condition(mel, None if speakers is None else speakers[index : index + 1], convert),
-                check_key("utterance", first + index),
+                self._condition(mel, None if speakers is None else speakers[index : index + 1], convert), numbers[index]
             )
             for index, mel in enumerate(checked)
         ]
