@@ -9,8 +9,9 @@ struct alignas(64) Counter {
   int64_t value;
 
   __attribute__((always_inline)) void publish(int64_t v) { __atomic_store_n(&value, v, __ATOMIC_RELEASE); }
+  __attribute__((always_inline)) int64_t read() const { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
   __attribute__((always_inline)) void wait(int64_t v) const {
-    for (int spin = 0; __atomic_load_n(&value, __ATOMIC_ACQUIRE) < v; spin++) {
+    for (int spin = 0; read() < v; spin++) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif

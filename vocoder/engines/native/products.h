@@ -196,7 +196,8 @@ template <bool WIDE> struct Quads {
     return {splat(((const int32_t *)x)[step]), WIDE ? splat(((const int32_t *)(x + plane))[step]) : Ints{}};
   }
   INLINE Sum dot(Sum sum, const char *w, Input x) {
-    const __m512i weights = _mm512_load_si512(w);
+    __m512i weights = _mm512_load_si512(w);
+    if (WIDE) __asm__("" : "+v"(weights));  // stays in its register: GCC would load it for each product anew
     sum.high = (Ints)_mm512_dpbusd_epi32((__m512i)sum.high, (__m512i)x.high, weights);
     if (WIDE) sum.low = (Ints)_mm512_dpbusd_epi32((__m512i)sum.low, (__m512i)x.low, weights);
     return sum;

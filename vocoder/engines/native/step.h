@@ -17,7 +17,7 @@ constexpr int MAX_TAPS = VOCODER_MAX_TAPS;
 template <class P> struct State {
   struct Layer {
     Operand ring;       // (capacity · rows, R): the layer's last inputs
-    float *past;        // (2, block · rows, 2 H): products of the past taps, of this block and the next
+    float *sums;        // (2, block · rows, 2 H): what its gates take, as far as it is known, of this block and the next
     int capacity, block, stagger;
   };
   struct Cursor { int frame, phase; };
@@ -29,7 +29,6 @@ template <class P> struct State {
 
   // Room to work in; what is above outlives a run.
   float *x, *skip, *hidden, *parameters, *logits, *location;
-  float *condition;  // (2, layers, rows, 2 H) with a helper, else (rows, 2 H)
   float *projected;  // (rows, taps, width): V of the neighbouring frames
   float *bias;       // (rows, width) of speakers
   Operand z, wide;   // of each group (groups · rows, group_layers · H); of the output layers
@@ -65,7 +64,7 @@ template <class P> struct State {
       layer.stagger = l * 5 % layer.block;
       layer.capacity = (shape.kernel_size - 1) * d + layer.block;
       layer.ring = operand(arena, layer.capacity * rows, m.R);
-      layer.past = arena.take<float>((size_t)2 * layer.block * rows * 2 * m.H);
+      layer.sums = arena.take<float>((size_t)2 * layer.block * rows * 2 * m.H);
     }
     history = arena.take<float>((size_t)rows * (shape.order > 0 ? shape.order : 1));
     residual = arena.take<float>((size_t)rows * shape.longest);
@@ -75,7 +74,6 @@ template <class P> struct State {
     parameters = arena.take<float>((size_t)rows * m.O);
     logits = arena.take<float>(m.O);
     location = arena.take<float>(rows);
-    condition = arena.take<float>((size_t)(rows == 1 ? 2 * shape.layers : rows) * 2 * m.H);
     projected = arena.take<float>((size_t)rows * shape.taps * m.width);
     bias = arena.take<float>(shape.speaker ? (size_t)rows * m.width : 0);
     z = operand(arena, m.groups * rows, m.group_layers * m.H);
@@ -102,7 +100,7 @@ template <class P> void clear_row(const Model<P> &m, void *state, int rows, int 
     const auto &layer = s.layers[l];
     clear(layer.ring.data, layer.capacity, layer.ring.stride);
     clear(layer.ring.scale, layer.capacity, 4);
-    clear(layer.past, 2 * layer.block, 8 * (size_t)m.H);
+    clear(layer.sums, 2 * layer.block, 8 * (size_t)m.H);
   }
   clear(s.history, 1, 4 * (size_t)(m.shape.order > 0 ? m.shape.order : 1));
   clear(s.residual, 1, 4 * (size_t)m.shape.longest);
@@ -152,8 +150,9 @@ template <class P> struct Run {
     product<Fp32>(y, 0, matrix, {(char *)x, nullptr, 0, 0}, 1);
   }
 
-  // bias + U g + V h of one layer, (rows, 2 H)
-  void condition_layer(int l, float *to) {
+  // To a layer's sums of one sample: bias + U g + V h.
+  void condition_layer(int l, int64_t t) {
+    float *to = sums(l, t);
     for (int r = 0; r < rows; r++, to += 2 * m.H) switch (shape.taps) {
         case 1: interpolate<1>(r, l, to); break;
         case 3: interpolate<3>(r, l, to); break;
@@ -171,12 +170,13 @@ template <class P> struct Run {
     for (int c = 0; c < channels; c += W) {
       Floats sum = load(bias + c);
       for (int j = 0; j < taps; j++) sum = fma(splat(weight[j]), load(frame[j] + c), sum);
-      store(to + c, sum);
+      store(to + c, load(to + c) + sum);
     }
   }
 
-  float *conditioned(int64_t t, int l) {  // with a helper every layer has its own, in turns
-    return link ? s.condition + ((t & 1) * shape.layers + l) * 2 * m.H : s.condition;
+  float *sums(int l, int64_t t) const {  // of one sample: (rows, 2 H)
+    const typename State<P>::Layer &layer = s.layers[l];
+    return layer.sums + ((t / layer.block % 2) * layer.block + t % layer.block) * rows * 2 * m.H;
   }
 
   // --- the past taps, one block ahead -------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ template <class P> struct Run {
     if (t % layer.block != layer.stagger) return;
     const int64_t first = next_block(layer, t);
     const int count = layer.block * rows, taps = shape.kernel_size;
-    float *to = layer.past + (first / layer.block % 2) * count * 2 * m.H;
+    float *to = layer.sums + (first / layer.block % 2) * count * 2 * m.H;
     memset(to, 0, 4 * (size_t)count * 2 * m.H);
     for (int tap = 0; tap < taps - 1; tap++)
       product<P>(to, 2 * m.H, m.layers[l].past[tap], layer.ring.at(past_slot(l, t, tap) * rows), count);
@@ -210,6 +210,10 @@ template <class P> struct Run {
     const int64_t from = past_slot(l, t, 0);
     const char *data = layer.ring.at(from * rows).data;
     for (ptrdiff_t b = 0; b < layer.ring.stride * layer.block * rows; b += 64) __builtin_prefetch(data + b);
+  }
+
+  void fetch_sums(int l, int64_t t) {  // which the other thread wrote
+    for (int c = 0; c < 2 * m.H; c += 16) __builtin_prefetch(sums(l, t) + c);
   }
 
   // --- the critical path --------------------------------------------------------------------------------------------
@@ -248,18 +252,17 @@ template <class P> struct Run {
     const auto &weights = m.layers[l];
     const Operand here = layer.ring.at(t % layer.capacity * rows);
     if (rows > 1 && !link) fetch_past(l, t);
+    if (link) fetch_sums(l, t);
     for (int r = 0; r < rows; r++) P::put(here.at(r), m.R, s.x + r * m.R);
-    float *a = layer.past + ((t / layer.block % 2) * layer.block + t % layer.block) * rows * 2 * m.H;
+    if (!link) condition_layer(l, t);
+    float *a = sums(l, t);
     product<P>(a, 2 * m.H, weights.current, here, rows);
 
-    const float *condition = conditioned(t, l);
-    if (!link) condition_layer(l, s.condition);
     const int column = l % m.group_layers * m.H * (P::PLANES ? 1 : P::ACTIVATION_BYTES);
     const Operand z = s.z.at(l / m.group_layers * rows, column);
     const int half = m.H;
-    for (int r = 0; r < rows; r++, a += 2 * half, condition += 2 * half)
-      for (int c = 0; c < half; c += W)
-        P::put_gate(z.at(r), c, gate(load(a + c) + load(condition + c), load(a + half + c) + load(condition + half + c)));
+    for (int r = 0; r < rows; r++, a += 2 * half)
+      for (int c = 0; c < half; c += W) P::put_gate(z.at(r), c, gate(load(a + c), load(a + half + c)));
     if (l + 1 == shape.layers) return;
     const Floats scale = splat(shape.residual_scale);
     for (int i = 0; i < rows * m.R; i += m.R)
@@ -343,29 +346,38 @@ template <class P> struct Run {
     *s.time = start + job.samples;
   }
 
-  // The rest, one sample behind for the skip sum, one ahead for past and conditioning. The last group's skip product
-  // is the first thread's, which would have to wait for it.
+  // The rest, one sample ahead for past and conditioning. The skip products, for which the first thread will wait, come
+  // before, as soon as their z is made; only the last group's is the first thread's own.
   void assist() {
     begin_conditioning();
-    for (int l = 0; l < shape.layers; l++) condition_layer(l, conditioned(start, l));
+    for (int l = 0; l < shape.layers; l++) condition_layer(l, start);
     link->ready.publish(m.groups);
+    int64_t skipped = 0;
     for (int i = 0; i < job.samples; i++) {
       const int64_t t = start + i, done = (int64_t)i * m.groups;
       const bool more = i + 1 < job.samples;
       if (more) advance_conditioning();
       for (int g = 0; g < m.groups; g++) {
         link->made.wait(done + g + 1);
-        if (g + 1 < m.groups) {
-          skip_group(g);
-          link->skipped.publish(done + g + 1);
-        }
         for (int l = g * m.group_layers; l < m.last_layer_of(g); l++) {
+          skipped = skip_made(skipped);
           past_layer(l, t);
-          if (more) condition_layer(l, conditioned(t + 1, l));
+          if (more) condition_layer(l, t + 1);
         }
         link->ready.publish(done + m.groups + g + 1);
       }
     }
+  }
+
+  // The skip products of all groups that are made and were not among the first so many; gives how many they are now.
+  int64_t skip_made(int64_t skipped) {
+    for (; skipped < link->made.read(); skipped++) {
+      const int g = skipped % m.groups;
+      if (g + 1 == m.groups) continue;
+      skip_group(g);
+      link->skipped.publish(skipped + 1);
+    }
+    return skipped;
   }
 };
 
