@@ -14,6 +14,8 @@ import soundfile
 import torch
 from torch import Tensor
 
+WRITTEN_SAMPLES = 2**20  # at a time, so that a long waveform is not in memory a second time
+
 
 def load_audio(path: str | Path, sample_rate: int) -> Tensor:
     """Read any file that libsndfile reads, mixed down to mono and resampled.
@@ -53,10 +55,11 @@ def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    subtype = "VORBIS" if path.suffix == ".ogg" else "PCM_16"
     try:
-        soundfile.write(
-            temporary, to_levels(waveform), sample_rate, subtype="VORBIS" if path.suffix == ".ogg" else "PCM_16"
-        )
+        with soundfile.SoundFile(temporary, "w", sample_rate, channels=1, subtype=subtype) as file:
+            for piece in waveform.split(WRITTEN_SAMPLES):
+                file.write(to_levels(piece))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
