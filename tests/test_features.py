@@ -18,7 +18,7 @@ from torch import Tensor
 from conftest import tiny_mel_config
 from reference import log_mel
 from vocoder.config import MelConfig
-from vocoder.features.audio import load_audio, resample, save_audio
+from vocoder.features.audio import load_audio, resample, save_audio, to_levels
 from vocoder.features.filterbank import hz_to_mel, mel_filterbank, mel_to_hz
 from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
 
@@ -286,15 +286,26 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     save_audio(tmp_path / "a.wav", torch.zeros(10), SAMPLE_RATE)
     before = (tmp_path / "a.wav").read_bytes()
 
-    def fail(path: Path, *_: Any, **__: Any) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError("disk full")
+    monkeypatch.setattr("vocoder.features.audio.WRITTEN_SAMPLES", 4)
+    write = soundfile.SoundFile.write
 
-    monkeypatch.setattr(soundfile, "write", fail)
+    def fail_later(file: soundfile.SoundFile, samples: NDArray[np.int16]) -> None:
+        if file.tell() >= 8:
+            raise OSError("disk full")
+        write(file, samples)
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", fail_later)
     with pytest.raises(OSError, match="disk full"):
         save_audio(tmp_path / "a.wav", torch.ones(10), SAMPLE_RATE)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
     assert (tmp_path / "a.wav").read_bytes() == before
+
+
+def test_pieces_are_written_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocoder.features.audio.WRITTEN_SAMPLES", 4)
+    waveform = torch.linspace(-1, 1, 11)
+    save_audio(tmp_path / "a.wav", waveform, SAMPLE_RATE)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "a.wav", dtype="int16")[0], to_levels(waveform))
 
 
 def test_stereo_is_mixed_down_to_its_mean(tmp_path: Path) -> None:
