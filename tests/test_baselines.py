@@ -67,6 +67,14 @@ def test_copies_are_found_by_id_in_a_tree_or_flat(folder: Path) -> None:
     assert others.find("a/one") == folder / "a/one.wav"
     assert others.find("b/two") == folder / "two.flac"
     assert others.find("three") is None
+    assert others.find("b/one") is None  # another folder's is another utterance
+
+
+def test_a_copy_that_could_be_of_two_utterances_is_refused(folder: Path) -> None:
+    others = Renderings("other", folder)
+    others.check(["a/one", "b/one", "b/two", "three"])
+    with pytest.raises(ValueError, match=r"two.flac of other could be the copy of b/two or of c/two. Put copies"):
+        others.check(["a/one", "b/two", "c/two"])
 
 
 def test_a_copy_is_cut_or_filled_to_the_recording_s_length(folder: Path) -> None:

@@ -129,6 +129,16 @@ def test_written_again_it_is_the_same_and_of_another_sound_another(folder: Path)
     assert len(codes.keys() - read_key(folder).codes.keys()) == 1
 
 
+def test_more_utterances_than_a_test_takes_leave_it_as_it_is_and_another_s_key_is_kept(tmp_path: Path) -> None:
+    ids = [f"{number}" for number in range(UTTERANCES + 1)]
+    tests = []
+    for count in (UTTERANCES - 1, UTTERANCES, UTTERANCES + 1):
+        write_blind_test(tmp_path, make_evaluation(tmp_path, tuple(ids[:count])))
+        tests.append(read_key(tmp_path).test)
+    assert tests[0] != tests[1] == tests[2]
+    assert json.loads((tmp_path / "report" / f"key-{tests[0]}.json").read_text())["test"] == tests[0]
+
+
 def test_the_anchor_is_the_one_of_bs_1534() -> None:
     impulse = torch.zeros(8192)
     impulse[4096] = 1

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,11 +163,26 @@ def test_an_interrupted_evaluation_is_gone_on_with(whole: tuple[Path, Evaluation
     (folder / "audio" / "model" / ".1.77.part.flac").write_bytes(b"half")
     seen: list[tuple[int, int]] = []
     again = evaluate(ask(case, folder), lambda done, of: seen.append((done, of)))
-    assert seen == [(4, 5), (5, 5)]
-    assert {path for path, time in before.items() if path.stat().st_mtime_ns != time} == {lost}
+    assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
+    tried_again = {folder / "utterances" / f"{id_}.json" for id_ in ("2", "9")}  # files may have been mended
+    assert {path for path, time in before.items() if path.stat().st_mtime_ns != time} == {lost} | tried_again
     assert not list(folder.rglob(".*"))
     for one, other in zip(found.utterances, again.utterances, strict=True):
         assert one.systems["model"].f0 == other.systems["model"].f0
+
+
+def test_what_was_missing_is_taken_once_it_is_there(tmp_path: Path) -> None:
+    case = write_case(tmp_path)
+    late, damaged = case / "other" / "1.wav", case / "corpus" / "9.wav"
+    late.rename(case / "late.wav")
+    first = evaluate(ask(case, tmp_path / "out"))
+    assert "has no file for 1" in first.utterances[1].systems["other"].problems["audio"]
+    (case / "late.wav").rename(late)
+    damaged.write_bytes((case / "corpus" / "3.wav").read_bytes())
+    second = evaluate(ask(case, tmp_path / "out"))
+    assert second.utterances[1].systems["other"].audio is not None
+    assert second.facts["left_out"] == {}
+    assert [one.id for one in second.utterances] == ["0", "1", "2", "3", "9"]
 
 
 @pytest.mark.slow
@@ -188,12 +204,16 @@ def test_killed_in_the_middle_and_started_again_it_gives_the_same_table(case: Pa
     assert table(output) == table(tmp_path / "whole")
 
 
-def test_another_evaluation_in_the_folder_is_neither_mixed_nor_lost(case: Path, tmp_path: Path) -> None:
+def test_another_evaluation_in_the_folder_is_neither_mixed_nor_lost(
+    case: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     first = evaluate(ask(case, tmp_path, limit=1))
     for changes, named in (
         ({"seed": 1}, "seed 0 → 1"),
         ({"seconds": 0.2}, "seconds None → 0.2"),
         ({"compare": {}}, "compare"),
+        ({"compare": {"other": case / "corpus"}}, "folders_hash"),
+        ({"corpus": shutil.copytree(case / "corpus", tmp_path_factory.mktemp("copy") / "corpus")}, "folders_hash"),
     ):
         with pytest.raises(ValueError, match=f"holds another evaluation .*{named}.*--overwrite"):
             evaluate(ask(case, tmp_path, limit=1, **changes))
@@ -203,9 +223,22 @@ def test_another_evaluation_in_the_folder_is_neither_mixed_nor_lost(case: Path, 
     assert not (tmp_path / "audio" / "other").exists()
 
 
+def test_a_folder_of_something_else_is_left_alone(case: Path, tmp_path: Path) -> None:
+    for name in ("metrics.csv", ".notes.part2.txt"):
+        (tmp_path / name).write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"must be empty or hold an evaluation, but .* holds .notes.part2.txt"):
+            evaluate(ask(case, tmp_path, limit=1, overwrite=overwrite))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "metrics.csv": "mine",
+        ".notes.part2.txt": "mine",
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"seed": -1}, "`seed` must lie between"),
         ({"part": "exam"}, "--part must be one of test, validation, train, all, but is 'exam'"),
         ({"limit": 0}, "--limit must be at least 1, but is 0"),
         ({"seconds": -1.0}, "--seconds must be positive, but is -1"),
@@ -278,3 +311,12 @@ def test_a_run_needs_project_and_id(whole: tuple[Path, Evaluation]) -> None:
     folder, found = whole
     with pytest.raises(ValueError, match="--wandb needs a run as project/id, but is 'abc'"):
         log_evaluation(found, folder / "report" / "index.html", "abc")
+
+
+def test_a_run_that_cannot_be_logged_to_is_refused_before_any_work(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "--model", str(case / "model"), "--corpus", str(case / "corpus"), "--wandb", "abc"]
+    assert main([*command, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "--wandb needs a run as project/id" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -301,6 +301,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "a.wav").read_bytes() == before
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / f".a.{os.getpid()}.part.wav").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"a.wav cannot be written: .* Is there space on the disk\?"):
+        save_audio(tmp_path / "a.wav", torch.ones(10), SAMPLE_RATE)
+
+
 def test_pieces_are_written_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vocoder.features.audio.WRITTEN_SAMPLES", 4)
     waveform = torch.linspace(-1, 1, 11)

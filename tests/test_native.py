@@ -310,10 +310,23 @@ def test_a_precision_that_only_it_has_makes_auto_take_it() -> None:
 
 
 @needs_library
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_large_batches_are_shared_evenly(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocoder.engines.native.physical_cores", lambda: 3)
+    engine = NativeEngine(tiny_network(), threads=threads)
+    for batch in (1, 2, 32, 64, 65, 96, 129):
+        rows = [group.rows for group in engine.initial_state(batch)]
+        assert sum(rows) == batch
+        assert max(rows) <= 32
+        assert max(rows) - min(rows) <= 1
+        assert len(rows) % threads == 0 or len(rows) == batch
+
+
+@needs_library
 def test_the_packed_weights_shrink_with_the_precision() -> None:
     config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128)
     sizes = [NativeEngine(tiny_network(config), p).weight_bytes for p in ("fp32", "int16", "w8a16")]
-    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[1] > sizes[2]
 
 
 @needs_library
@@ -321,7 +334,8 @@ def test_the_packed_weights_shrink_with_the_precision() -> None:
 @pytest.mark.skipif("VOCODER_SPEECH" not in os.environ, reason="needs real speech: set VOCODER_SPEECH")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_likelihood_of_real_speech_stays_within_the_gate(precision: str) -> None:
-    """0.005 bits per sample, three utterances of three seconds; `int8` (measured: 0.002) is no exception."""
+    """0.005 bits per sample, three utterances of three seconds, for `int16` 0.001; `int8` (measured: 0.002) is no
+    exception."""
     from vocoder import Vocoder
     from vocoder.features.audio import load_audio
     from vocoder.features.mel import LogMelSpectrogram
@@ -338,7 +352,7 @@ def test_the_likelihood_of_real_speech_stays_within_the_gate(precision: str) -> 
         engine = NativeEngine(model.network, precision)
         laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
         excess.append(bits(model.network, laws, waveform) - exact)
-    assert abs(sum(excess) / len(excess)) < 0.005
+    assert abs(sum(excess) / len(excess)) < (0.001 if precision == "int16" else 0.005)
 
 
 def bits(network: WaveNet, laws: Tensor, waveform: Tensor) -> float:

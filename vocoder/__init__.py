@@ -13,8 +13,10 @@ The rooms of the package, in the order in which the signal flows:
     model       the network: mel and past samples → the law of the next sample
     engines     generation, sample by sample
     inference   `Vocoder`: loading, checking, inferring, streaming
+    plots       pictures of mels, runs and networks
     data        corpora for training
     training    the Lightning module and the command `fit`
+    evaluation  measures, a page to listen to, blind tests
     interop     other projects' models and pipelines
     cli         the command line
 

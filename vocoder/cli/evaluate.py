@@ -39,10 +39,13 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     with needing("eval", "Evaluating"):
-        from vocoder.evaluation.logger import log_evaluation
         from vocoder.evaluation.run import Request, evaluate
         from vocoder.evaluation.stopwatch import describe_spent
         from vocoder.evaluation.tables import to_markdown
+    if options.wandb:
+        with needing("train", "Logging to Weights & Biases"):
+            from vocoder.evaluation.logger import log_evaluation, split_run
+        split_run(options.wandb)  # what can be refused is refused before any work
     request = Request(
         model=options.model,
         corpus=options.corpus.expanduser(),
@@ -65,8 +68,6 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         evaluation = evaluate(request, show)
     page = options.output_dir / "report" / "index.html"
-    if options.wandb:
-        log_evaluation(evaluation, page, options.wandb)
     print(to_markdown(evaluation))
     for id_, reason in evaluation.facts["left_out"].items():
         print(f"Left out: {id_}: {reason}")
@@ -74,6 +75,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"{system} has no copy of {count} of {len(evaluation.utterances)} utterances.")
     print(f"Work: {describe_spent(evaluation.facts['spent'])}.")
     print(f"Utterances: {len(evaluation.utterances)}. Listen: {page}. For blind tests: {page.with_name('blind.html')}")
+    if options.wandb:
+        log_evaluation(evaluation, page, options.wandb)
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

@@ -33,8 +33,9 @@ def run_stream(options: argparse.Namespace) -> None:
     try:
         try:
             for frames in read_frames(sys.stdin.buffer, stream.dialect.n_mels):
-                chunk = torch.from_numpy(frames)
-                _write(sys.stdout.buffer, stream.push(chunk.T if bands_first else chunk))
+                for part in split_before_broken(frames):
+                    chunk = torch.from_numpy(part)
+                    _write(sys.stdout.buffer, stream.push(chunk.T if bands_first else chunk))
         except ValueError:  # a broken frame: the sound of those before it is not lost
             _write(sys.stdout.buffer, stream.flush())
             raise
@@ -60,6 +61,12 @@ def read_frames(file: BinaryIO, n_mels: int) -> Iterator[npt.NDArray[np.float32]
             f"stdin must hold frames of {n_mels} float32 values, {size} bytes each, but ends {len(rest)} bytes into "
             "one. Write whole frames, each with all its bands: mel.T.astype('<f4').tofile(file)."
         )
+
+
+def split_before_broken(frames: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """In two, if one holds NaN or infinity: those before it, and the rest."""
+    finite = np.isfinite(frames).all(axis=1)
+    return [frames] if finite.all() else np.split(frames, [int(finite.argmin())])
 
 
 def _write(file: BinaryIO, waveform: Tensor) -> None:

@@ -23,7 +23,7 @@ class Engine(ABC):
     Args:
         network: In eval mode. Its weights are read here, once: train on, and make another engine.
         precision: Of the matrix products; `auto` for the fastest that changes the likelihood of real speech by less
-            than 0.005 bits per sample.
+            than 0.001 bits per sample.
         threads: To use at most; None for what is fastest.
     """
 

@@ -155,7 +155,8 @@ class NativeEngine(Engine):
         return int(self._library.vocoder_model_bytes(self._model))
 
     def initial_state(self, batch: int) -> list[Group]:
-        count = max(min(self.threads, batch), -(-batch // ROWS))
+        least = -(-batch // ROWS)
+        count = min(batch, -(-least // self.threads) * self.threads)  # as many for each thread
         sizes = [batch // count + (index < batch % count) for index in range(count)]
         return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]
 

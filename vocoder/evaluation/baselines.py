@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import librosa
@@ -60,7 +61,7 @@ def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
 class Renderings:
     """A folder in which another vocoder left its copies, one file for each utterance, named by its id.
 
-    Both a tree as the corpus has (`a/b.wav` for the id `a/b`) and a flat folder (`b.wav`, if no other id ends in `b`).
+    Both a tree as the corpus has (`a/b.wav` for the id `a/b`) and a flat folder (`b.wav`).
 
     Args:
         name: Of the system.
@@ -80,8 +81,23 @@ class Renderings:
                 f"--compare {name} needs a folder of audio, but in {folder} no file ends in "
                 f"{', '.join(sorted(AUDIO_SUFFIXES))}."
             )
-        self._files = {path.stem: path for path in files}
-        self._files |= {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+        self._files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+    def check(self, utterances: Sequence[str]) -> None:
+        """Refuse a file that could be the copy of two utterances.
+
+        Raises:
+            ValueError: There is one.
+        """
+        owners: dict[Path, str] = {}
+        for utterance in utterances:
+            path = self.find(utterance)
+            owner = owners.setdefault(path, utterance) if path else utterance
+            if owner != utterance:
+                raise ValueError(
+                    f"{path} of {self.name} could be the copy of {owner} or of {utterance}. Put copies into folders as "
+                    "the corpus has them."
+                )
 
     def find(self, utterance: str) -> Path | None:
         """The file of an utterance, if there is one."""

@@ -62,8 +62,8 @@ def write_blind_test(folder: Path, evaluation: Evaluation) -> Path:
     Raises:
         OSError: Audio is missing, or the files cannot be written.
     """
-    secret = _secret(evaluation)
     utterances = _choose(evaluation)
+    secret = _secret(utterances)
     stimuli = [_stimuli(folder, one, evaluation.sample_rate, secret) for one in utterances]
     sounds = {one.code: one for versions in stimuli for one in versions.values()}
     test: dict[str, Any] = {
@@ -83,9 +83,16 @@ def write_blind_test(folder: Path, evaluation: Evaluation) -> Path:
     }
     page = folder / "report" / "blind.html"
     data = {"test": test} | {f"audio-{code}": base64.b64encode(sounds[code].audio).decode() for code in sorted(sounds)}
+    _keep_key(page.with_name("key.json"), key["test"])
     write_whole(page.with_name("key.json"), json.dumps(key, ensure_ascii=False, indent=1))
     write_whole(page, assemble("blind.html", "Listening test", STYLES, SCRIPTS, data))
     return page
+
+
+def _keep_key(path: Path, test: str) -> None:
+    """Put the key of another test aside: its page may be with listeners."""
+    if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))["test"]) != test:
+        path.replace(path.with_name(f"key-{before}.json"))
 
 
 def low_pass(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -110,9 +117,9 @@ def _choose(evaluation: Evaluation) -> list[Utterance]:
     return (complete or evaluation.utterances)[:UTTERANCES]
 
 
-def _secret(evaluation: Evaluation) -> bytes:
+def _secret(utterances: list[Utterance]) -> bytes:
     """What listeners are not given, without which a code cannot be guessed from a sound and the name of a system."""
-    figures = [[one.loudness, one.f0] for utterance in evaluation.utterances for one in utterance.systems.values()]
+    figures = [[one.loudness, one.f0] for utterance in utterances for one in utterance.systems.values()]
     return json.dumps(figures).encode()
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import wandb
+
 from vocoder.evaluation.records import ORIGINAL, Evaluation
+
+
+def split_run(run: str) -> tuple[str, str]:
+    """Project and id.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    project, _, id_ = run.partition("/")
+    if not (project and id_) or "/" in id_:
+        raise ValueError(f"--wandb needs a run as project/id, but is {run!r}. Example: --wandb vocoder/3k2f9x1c.")
+    return project, id_
 
 
 def log_evaluation(evaluation: Evaluation, page: Path, run: str) -> None:
@@ -18,11 +32,7 @@ def log_evaluation(evaluation: Evaluation, page: Path, run: str) -> None:
     Raises:
         ValueError: `run` is no project and id.
     """
-    project, _, id_ = run.partition("/")
-    if not (project and id_) or "/" in id_:
-        raise ValueError(f"--wandb needs a run as project/id, but is {run!r}. Example: --wandb vocoder/3k2f9x1c.")
-    import wandb
-
+    project, id_ = split_run(run)
     keys = [measure.key for measure in evaluation.measures]
     systems = [name for name in evaluation.systems if name != ORIGINAL]
     rows = [

@@ -17,6 +17,7 @@ import vocoder
 from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, read_corpus, read_transcripts, split
 from vocoder.engines.limits import cpu_name
+from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
 from vocoder.evaluation.blind import write_blind_test
 from vocoder.evaluation.bootstrap import interval
@@ -28,6 +29,7 @@ from vocoder.evaluation.workers import Job, copy_all, read_record
 from vocoder.inference.vocoder import Vocoder
 
 PARTS = ("test", "validation", "train", "all")
+FOLDERS = ("utterances", "audio", "report")  # in the output folder
 INCIDENTAL = ("utterances", "split_hash", "torch", "machine")  # facts that may differ when a run is gone on with
 
 
@@ -76,13 +78,15 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
 
     Raises:
         ValueError: The request breaks a rule, the folder holds another evaluation, or no utterance could be copied.
-        OSError: Model or corpus cannot be read.
-        RuntimeError: A process died.
+        OSError: Model or corpus cannot be read, or a process died.
     """
     setting, jobs = plan(request), list_jobs(request)
     copier = Copier(setting)  # an error in the setting shows here, not in every process
     facts = collect_facts(request, copier, jobs)
-    prepare_folder(request, {key: value for key, value in facts.items() if key not in INCIDENTAL})
+    for other in copier.others:
+        other.check([job.recording.id for job in jobs])
+    identity = {key: value for key, value in facts.items() if key not in INCIDENTAL}
+    prepare_folder(request, identity | {"folders_hash": hash_folders(request)})
     copy_all(copier, jobs, request.workers, progress)
 
     found = [read_record(request.output, job) for job in jobs]
@@ -123,6 +127,7 @@ def plan(request: Request) -> Setting:
         raise ValueError(f"--seconds must be positive, but is {request.seconds:g}. Leave it out to take all.")
     if request.workers is not None and request.workers < 1:
         raise ValueError(f"--workers must be at least 1, but is {request.workers}. Leave it out for one on each core.")
+    check_key("seed", request.seed)
     compare = {other: str(folder) for other, folder in request.compare.items()}
     return Setting(
         model=request.model,
@@ -171,6 +176,11 @@ def hash_ids(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
 
+def hash_folders(request: Request) -> str:
+    """Of where the recordings and other vocoders' copies are: files of the same names may lie elsewhere."""
+    return hash_ids([str(folder.resolve()) for folder in (request.corpus, *request.compare.values())])
+
+
 def hash_weights(model: Vocoder) -> str:
     """Of the network and its configuration, wherever they are stored."""
     digest = hashlib.sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
@@ -183,11 +193,17 @@ def hash_weights(model: Vocoder) -> str:
 def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
     """Take a folder that is empty or holds a part of the same evaluation; what a killed run half wrote is removed."""
     plan_file = request.output / "plan.json"
+    foreign = [path.name for path in request.output.glob("*") if not path.name.startswith(".plan.json.")]
+    if foreign and not plan_file.is_file():
+        raise ValueError(
+            f"--output-dir must be empty or hold an evaluation, but {request.output} holds {sorted(foreign)[0]}. "
+            "Choose another."
+        )
     if plan_file.is_file():
         before = json.loads(plan_file.read_text(encoding="utf-8"))
         changed = [f"{key} {before.get(key)} → {value}" for key, value in identity.items() if before.get(key) != value]
         if request.overwrite:
-            for ours in ("utterances", "audio", "report"):
+            for ours in FOLDERS:
                 shutil.rmtree(request.output / ours, ignore_errors=True)
         elif changed:
             raise ValueError(
@@ -195,7 +211,10 @@ def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
                 "discard that one by --overwrite."
             )
     write_whole(plan_file, json.dumps(identity, indent=1))
-    for leftover in request.output.rglob(".*.part*"):
+    for folder in FOLDERS:
+        for leftover in (request.output / folder).rglob(".*.part*"):
+            leftover.unlink()
+    for leftover in (*request.output.glob(".plan.json.*.part"), *request.output.glob(".metrics.*.part")):
         leftover.unlink()
 
 

@@ -46,8 +46,19 @@ def read_record(output: Path, job: Job) -> Utterance | str:
     return raw["problem"] if "problem" in raw else to_utterance(raw)
 
 
+def is_done(copier: Copier, job: Job) -> bool:
+    """Whether all was found, or what another vocoder's folder lacked is still not there."""
+    if not record_path(copier.setting.output, job).is_file():
+        return False
+    found = read_record(copier.setting.output, job)
+    if isinstance(found, str):
+        return False
+    lacking = [other for other in copier.others if found.systems[other.name].audio is None]
+    return not any(other.find(job.recording.id) for other in lacking)
+
+
 def copy_all(copier: Copier, jobs: Sequence[Job], workers: int | None, progress: Callable[[int, int], None]) -> None:
-    """Write the record of each utterance that has none yet.
+    """Write the record of each utterance that has none yet, or one in which something is missing.
 
     Args:
         copier: Copies in this process, or says how others do.
@@ -56,9 +67,9 @@ def copy_all(copier: Copier, jobs: Sequence[Job], workers: int | None, progress:
         progress: Called with the number of utterances that are done, and that there are.
 
     Raises:
-        RuntimeError: A process died.
+        ChildProcessError: A process died.
     """
-    waiting = [job for job in jobs if not record_path(copier.setting.output, job).is_file()]
+    waiting = [job for job in jobs if not is_done(copier, job)]
     count = min(workers or physical_cores(), len(waiting))
     done = len(jobs) - len(waiting)
     progress(done, len(jobs))
@@ -83,7 +94,7 @@ def run_in_processes(setting: Setting, jobs: Sequence[Job], count: int) -> Itera
             future.result()
             yield
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise ChildProcessError(
             f"One of {count} processes died; most likely memory ran out. Run the same command again with fewer "
             "--workers: it goes on where it was."
         ) from error

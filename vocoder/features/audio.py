@@ -52,6 +52,9 @@ def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
         path: The file; its folder must exist.
         waveform: (time,), in [-1, 1]; beyond is clipped.
         sample_rate: In Hz.
+
+    Raises:
+        OSError: It cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -61,6 +64,8 @@ def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
             for piece in waveform.split(WRITTEN_SAMPLES):
                 file.write(to_levels(piece))
         temporary.replace(path)
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path} cannot be written: {error.error_string} Is there space on the disk?") from error
     finally:
         temporary.unlink(missing_ok=True)
 

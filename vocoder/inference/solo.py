@@ -16,6 +16,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from vocoder.engines.native import physical_cores
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ def run_solo(
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
     """Of this process: a forked one has none of its parent's threads."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vocoder", initializer=_settle)
+    return ThreadPoolExecutor(physical_cores(), thread_name_prefix="vocoder", initializer=_settle)
 
 
 def _settle() -> None:

@@ -154,7 +154,7 @@ class Vocoder:
             engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
             precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
                 another waveform, as another seed does.
-            threads: At most so many; None for what is fastest. No bit of the waveform depends on it.
+            threads: Of the engine, at most so many; None for what is fastest. No bit of the waveform depends on it.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
             utterance: Index of the (first) utterance, or one for each, which with the seed makes its noise: number the
                 parts of a text so that they do not all get the same.
