@@ -272,6 +272,32 @@ def test_a_file_of_something_else_than_one_mel_is_refused(
     assert not (folder / "out" / "odd.wav").exists()
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_names_the_file_and_no_line_of_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(folder / "loud.npy", np.load(folder / "a.npy") + 30)
+    assert infer(folder, "a.npy", "loud.npy") == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vocoder: warning: {folder / 'loud.npy'}: `mel` should be a log-mel between")
+
+
+def test_statistics_can_be_two_numbers(folder: Path, model: Vocoder) -> None:
+    mel = np.load(folder / "a.npy")
+    np.save(folder / "normal.npy", (mel + 6) / 2)
+    np.save(folder / "stats.npy", np.array([-6.0, 2.0]))
+    expected = model.infer((mel + 6) / 2, stats=(-6.0, 2.0))
+    for stats in ("-6.0,2.0", str(folder / "stats.npy")):
+        command = ["infer", "--model", str(folder / "model"), "--output-dir", str(folder / "out"), f"--stats={stats}"]
+        assert main([*command, "--overwrite", str(folder / "normal.npy")]) == 0
+        written, _ = soundfile.read(folder / "out" / "normal.wav", dtype="float32")
+        np.testing.assert_array_equal(written, expected.numpy())
+
+
+def test_a_folder_among_the_inputs_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder, "a.npy", "model") == 2
+    assert "Inputs must be files, but" in (message := complaint(capsys))
+    assert "model is a folder" in message
+
+
 def test_ctrl_c_is_no_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

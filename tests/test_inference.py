@@ -188,7 +188,8 @@ def test_progress_adds_up_to_all_samples(model: Vocoder, mel: Tensor) -> None:
 SHAPE = r"`mel` must have shape \(8, frames\) or \(batch, 8, frames\), but has"
 BAD_MELS: dict[str, tuple[Any, type[Exception], str]] = {
     "rank": (torch.zeros(1, 1, 8, 4), ValueError, SHAPE + r" \(1, 1, 8, 4\)\. .*squeeze"),
-    "vector": (torch.zeros(8), ValueError, SHAPE + r" \(8,\)\. .*mel\[None\]"),
+    "vector": (torch.zeros(9), ValueError, SHAPE + r" \(9,\)\. .*mel\[None\]"),
+    "a frame": (torch.zeros(8), ValueError, SHAPE + r" \(8,\)\. For one frame pass mel\[:, None\]"),
     "bands": (torch.zeros(9, 4), ValueError, SHAPE + r" \(9, 4\)\. Name the dialect that it is"),
     "time-first": (torch.zeros(4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(0, 1\)"),
     "time-first batch": (torch.zeros(2, 4, 8), ValueError, SHAPE + r".*time-first: pass mel\.transpose\(1, 2\)"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             training = _import_training()
         else:
             options = _parser().parse_args(arguments)
-            options.run(options)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                options.run(options)
             return 0
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"vocoder: error: {error}", file=sys.stderr)
@@ -59,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # how a stream usually ends
         return 130
     return training(arguments) or 0  # its errors are its own: a failure during training shows where it came from
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """As errors are shown: without Python's line numbers."""
+    print(f"vocoder: warning: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

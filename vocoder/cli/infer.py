@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.layout import shape_rule
-from vocoder.inference.checks import check_mel
+from vocoder.inference.checks import check_mel, warn_of_other_dialects
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
+STATS = "by which the mels are normalised: .npz or .json with mean and std, or two numbers, as in --stats=-5.5,2.1"
 GROUP_SECONDS = 1200  # of sound, generated side by side; more would not be faster, but need more memory
 
 
@@ -36,7 +38,8 @@ def add_infer(commands: Any) -> None:
         metavar="INPUT",
         help="mel (.npy or .pt, of shape (n_mels, frames)), or an audio file",
     )
-    infer.add_argument("--stream", action="store_true", help="instead of files: frames from stdin, samples to stdout")
+    stream = "frames from stdin, float32, one after the other; samples to stdout, 16-bit"
+    infer.add_argument("--stream", action="store_true", help=f"instead of files: {stream}")
     infer.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
     infer.add_argument("--output-dir", type=Path, help="where each INPUT becomes its name with .wav")
     infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
@@ -47,7 +50,7 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
     infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
     infer.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
-    infer.add_argument("--stats", help="file of mean and scale by which the mels are normalised")
+    infer.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
     infer.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
@@ -86,6 +89,7 @@ def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> It
     total = 0
     for source in sources:
         group[source] = read_mel(source, dialect)
+        _warn(source, group[source], dialect)
         total += _count_frames(group[source], dialect)
         if total >= frames:
             yield group
@@ -109,7 +113,9 @@ def _infer_group(
         save_audio(outputs[sources[index]], waveform, model.sample_rate)
 
     name = sources[0].name if len(sources) == 1 else f"{len(sources)} files"
-    with tqdm(total=samples, desc=name, unit=" samples", unit_scale=True, disable=None) as bar:
+    bar = tqdm(total=samples, desc=name, unit=" samples", unit_scale=True, disable=None)
+    with bar, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # those of the mels have been given, with their files' names
         if len(sources) == 1:
             save(0, model.infer(mels[sources[0]], fold=options.fold, progress=bar.update, **keep))
         else:
@@ -117,9 +123,21 @@ def _infer_group(
             model.infer_many(mels.values(), utterance=numbers, progress=bar.update, finished=save, **keep)
 
 
+def _warn(source: Path, mel: Tensor, dialect: MelConfig) -> None:
+    """What `infer` would warn of, with the file's name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_other_dialects(check_mel(mel, dialect), dialect)
+    for one in caught:
+        warnings.warn(f"{source}: {one.message}", stacklevel=1)
+
+
 def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:
     """Output of each input; everything that can be refused is refused here, before any work."""
     outputs = {source: output_dir / f"{source.stem}.wav" for source in dict.fromkeys(inputs)}
+    folders = [str(source) for source in outputs if source.is_dir()]
+    if folders:
+        raise IsADirectoryError(f"Inputs must be files, but {', '.join(folders)} is a folder. Pass the files in it.")
     missing = [str(source) for source in outputs if not source.is_file()]
     if missing:
         raise FileNotFoundError(f"Inputs must be files, but there is no {', '.join(missing)}. Check its spelling.")
@@ -164,6 +182,15 @@ def read_mel(path: Path, dialect: MelConfig) -> Tensor:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     return mel
+
+
+def read_stats(text: str) -> str | tuple[float, float]:
+    """Two numbers, or the name of a file."""
+    try:
+        mean, scale = map(float, text.split(","))
+    except ValueError:
+        return text
+    return mean, scale
 
 
 def _count_frames(mel: Tensor, dialect: MelConfig) -> int:

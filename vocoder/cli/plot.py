@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.cli.extras import needing
-from vocoder.cli.infer import MEL_SUFFIXES, read_mel
+from vocoder.cli.infer import MEL_SUFFIXES, STATS, read_mel, read_stats
 from vocoder.config import NETWORKS, MelConfig, VocoderConfig
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import resolve_dialect
@@ -58,7 +58,7 @@ def _add_mel(kinds: Any) -> None:
     mel = kinds.add_parser("mel", help="a mel in dB, over seconds and Hz, and the waveform if there is one")
     mel.set_defaults(draw=_draw_mel)
     mel.add_argument("input", type=Path, metavar="INPUT", help="mel (.npy or .pt), or an audio file")
-    mel.add_argument("--stats", help="file of mean and scale by which the mel is normalised")
+    mel.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
     _add_dialect(mel)
 
 

@@ -50,8 +50,8 @@ def read_corpus(root: str | Path) -> list[Utterance]:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise CorpusError(
-            f"A corpus is a folder of audio, but there is none at {root.absolute()}. Pass another with DATA=/path "
-            f"(`--data.root /path`), or fetch LJSpeech (2.6 GB) with `vocoder download {root.parent}`."
+            f"A corpus is a folder of audio, but there is none at {root.absolute()}. Check its spelling "
+            "(`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch LJSpeech with `vocoder download --help`."
         )
     utterances = _ljspeech(root) if (root / "metadata.csv").is_file() else _folder(root)
     if not utterances:

@@ -118,7 +118,8 @@ class Fit:
         """
         if self.verdict == "exact" or (approximate and self.verdict == "approximate"):
             return
-        listed = "; ".join(f"{d.field} {' → '.join(d.values)} ({WORDS[d.fate]})" for d in self.differences)
+        decisive_first = sorted(self.differences, key=lambda d: list(WORDS).index(d.fate), reverse=True)
+        listed = "; ".join(f"{d.field} {' → '.join(d.values)} ({WORDS[d.fate]})" for d in decisive_first)
         source, target = self.names
         raise ValueError(
             f"The mel's dialect must convert to the target's, but {source} → {target} is {self.summary}: {listed}. "

@@ -42,11 +42,15 @@ def shape_rule(shape: tuple[int, ...], dialect: MelConfig) -> str:
 def _check_shape(mel: Tensor, dialect: MelConfig) -> None:
     rule, n_mels, first = shape_rule(mel.shape, dialect), dialect.n_mels, dialect.layout == "bands_first"
     if mel.ndim not in (2, 3):
+        if mel.shape == (n_mels,):
+            raise ValueError(f"{rule} For one frame pass mel[{':, None' if first else 'None'}].")
         raise ValueError(f"{rule} Pass mel[None] to add an axis, or mel.squeeze() to remove axes of length 1.")
     bands, frames = mel.shape[-2:] if first else tuple(mel.shape)[:-3:-1]
     if bands != n_mels and frames == n_mels:
         order = "time-first" if first else "bands-first"
-        raise ValueError(f"{rule} It is {order}: pass mel.transpose{'(0, 1)' if mel.ndim == 2 else '(1, 2)'}.")
+        raise ValueError(
+            f"{rule} It is {order}: pass mel.transpose{'(0, 1)' if mel.ndim == 2 else '(1, 2)'}, or name its dialect."
+        )
     if bands != n_mels:
         raise ValueError(
             f"{rule} Name the dialect that it is, dialect=…; `vocoder dialects` lists them. Or compute {n_mels} bands."

@@ -72,8 +72,12 @@ class LogMelSpectrogram(nn.Module):
             With half-hop framing frames = time // hop_length, centred 1 + time // hop_length.
 
         Raises:
-            ValueError: The waveform is too short to be reflected, or for a frame.
+            ValueError: The waveform has another shape, or is too short to be reflected, or for a frame.
         """
+        if waveform.ndim != 2:
+            raise ValueError(
+                f"`waveform` must have shape (batch, time), but has {tuple(waveform.shape)}. Pass waveform[None]."
+            )
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.double()
             if self.config.pre_emphasis:

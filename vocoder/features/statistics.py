@@ -33,8 +33,8 @@ def with_statistics(mel: MelConfig, stats: Stats) -> MelConfig:
     Args:
         mel: The dialect before they were normalised.
         stats: (mean, scale), each a number or one for each band, in the dialect's values; or a file of them:
-            `.npz` with mean and scale, std or var, or with ESPnet's count, sum and sum_square; `.npy` (2, n_mels) and
-            `.h5` with mean and scale, both ParallelWaveGAN's; `.json` with the same entries as `.npz`.
+            `.npz` with mean and scale, std or var, or with ESPnet's count, sum and sum_square; `.npy` (2, n_mels) or
+            (2,) and `.h5` with mean and scale, both ParallelWaveGAN's; `.json` with the same entries as `.npz`.
 
     Raises:
         OSError: The file is missing or unreadable.
@@ -139,8 +139,11 @@ def _read_hdf5(path: Path) -> Any:
 def _mean_and_scale(values: Any, path: Path) -> tuple[Any, Any]:
     """From whatever entries a file has."""
     if isinstance(values, np.ndarray):
-        if len(values.shape) != 2 or len(values) != 2:
-            raise ValueError(f"{path} must hold mean and scale, (2, n_mels), but has shape {values.shape}. Save them.")
+        if values.ndim not in (1, 2) or len(values) != 2:
+            raise ValueError(
+                f"{path} must hold mean and scale, (2, n_mels) or (2,), but has shape {values.shape}. "
+                "Save numpy.stack([mean, scale])."
+            )
         return values[0], values[1]
     if isinstance(values, Mapping):
         if {"count", "sum", "sum_square"} <= set(values):

@@ -121,6 +121,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
 
 def unpickle(path: Path) -> Any:
     """What torch.save has written, without running code from the file; an error names it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"A checkpoint is a file, but there is none at {path}. Check its spelling.")
     with path.open("rb") as file:  # an error of the file system names the path, and passes as it is
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
