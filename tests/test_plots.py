@@ -186,6 +186,17 @@ def test_a_copy_of_half_the_amplitude_is_6_db_below() -> None:
 
 
 @pytest.mark.usefixtures("without_pitch")
+@pytest.mark.parametrize("gain", [0.1, 3.0])
+def test_the_louder_of_a_pair_is_seen_whole(gain: float) -> None:
+    original = 0.3 * torch.sin(torch.arange(8000) / 5)
+    figure = draw_pair(original, gain * original, MEL)
+    for axis in figure.axes[:2]:
+        low, high = axis.get_ylim()
+        assert low < -0.3 * max(gain, 1)
+        assert high > 0.3 * max(gain, 1)
+
+
+@pytest.mark.usefixtures("without_pitch")
 def test_the_longer_one_is_cut_if_it_is_longer_by_less_than_a_second() -> None:
     original = 0.1 * torch.randn(6000)
     figure = draw_pair(original, torch.cat([original, torch.zeros(7999)]), MEL)

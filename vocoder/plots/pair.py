@@ -107,6 +107,7 @@ def _label(axes: np.ndarray, dialect: MelConfig) -> None:
         label_bands(axis, dialect)
         label_seconds(axis)
     axes[0, 1].sharey(axes[0, 0])
+    axes[0, 0].autoscale(axis="y")  # to what both need
     for axis in (axes[0, 1], axes[1, 1], axes[1, 2]):
         axis.set_ylabel("")
         axis.tick_params(labelleft=False)
