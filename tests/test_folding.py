@@ -422,7 +422,7 @@ def test_joins_in_speech_are_like_any_other_place(
     for seed, (mel, plain) in enumerate(zip(mels, plains, strict=True)):
         folded = model.infer(mel, seed=seed, fold=True).double().numpy()
         power = measure_power(mel[None], model.mel)[0]
-        fold = Fold.plan(model.network, model._condition(mel[None], None), power)
+        fold = Fold.plan(model.network, model._condition(mel[None], None, None), power)
         joins = [piece.cut for piece in fold.pieces[1:]]
         # By the same rule, for a quiet place differs from others whether there is a join or not.
         reach = int(folding.REACH_SECONDS * RATE / HOP)
