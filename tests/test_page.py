@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +44,12 @@ def rendition(folder: Path, name: str, waveform: np.ndarray, loudness: float, **
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, waveform, RATE)
     return Rendition(f"audio/{name}.flac", measures, {}, [None, 200.0, 201.0, None] * 25, loudness)
+
+
+@pytest.fixture
+def long_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That do not end while a busy machine looks at the page."""
+    monkeypatch.setattr(sys.modules[__name__], "SECONDS", 20.0)
 
 
 @pytest.fixture
@@ -303,6 +310,7 @@ def test_a_drag_in_a_picture_repeats_the_region(opened: Any) -> None:
     wait_until(opened, lambda: position(opened) == SECONDS)
 
 
+@pytest.mark.usefixtures("long_utterances")
 def test_up_and_down_open_the_next_utterance_and_it_goes_on_playing(opened: Any) -> None:
     opened.keyboard.press("2")
     opened.keyboard.press(" ")
