@@ -82,6 +82,20 @@ def test_in_groups_of_any_size_a_file_sounds_as_alone(
         np.testing.assert_array_equal(waveform, model.infer(mel).numpy())
 
 
+def test_files_before_a_damaged_one_are_made(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.npy").write_bytes(b"no such format")
+    assert infer(folder, "a.npy", "b.pt", "bad.npy") == 2
+    assert "bad.npy" in complaint(capsys)
+    assert sorted(file.name for file in (folder / "out").iterdir()) == ["a.wav", "b.wav"]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("without_library")
+def test_that_the_engine_is_the_slow_one_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder, "a.npy", "b.pt") == 0
+    assert "vocoder: warning: Generating with the slow reference engine" in capsys.readouterr().err
+
+
 def test_files_that_have_ended_before_an_interruption_are_there(
     folder: Path, model: Vocoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

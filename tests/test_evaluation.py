@@ -212,8 +212,8 @@ def test_another_evaluation_in_the_folder_is_neither_mixed_nor_lost(
         ({"seed": 1}, "seed 0 → 1"),
         ({"seconds": 0.2}, "seconds None → 0.2"),
         ({"compare": {}}, "compare"),
-        ({"compare": {"other": case / "corpus"}}, "folders_hash"),
-        ({"corpus": shutil.copytree(case / "corpus", tmp_path_factory.mktemp("copy") / "corpus")}, "folders_hash"),
+        ({"compare": {"other": case / "corpus"}}, "folder_paths_hash"),
+        ({"corpus": shutil.copytree(case / "corpus", tmp_path_factory.mktemp("copy") / "corpus")}, "folder_paths_hash"),
     ):
         with pytest.raises(ValueError, match=f"holds another evaluation .*{named}.*--overwrite"):
             evaluate(ask(case, tmp_path, limit=1, **changes))

@@ -19,7 +19,7 @@ from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.layout import shape_rule
-from vocoder.inference.checks import check_mel, warn_of_other_dialects
+from vocoder.inference.checks import DialectWarning, check_mel, warn_of_other_dialects
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
@@ -88,9 +88,15 @@ def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> It
     group: dict[Path, Tensor] = {}
     total = 0
     for source in sources:
-        group[source] = read_mel(source, dialect)
-        _warn(source, group[source], dialect)
-        total += _count_frames(group[source], dialect)
+        try:
+            mel = read_mel(source, dialect)
+        except (OSError, ValueError):
+            if group:
+                yield group  # the files before a damaged one are made
+            raise
+        _warn(source, mel, dialect)
+        group[source] = mel
+        total += _count_frames(mel, dialect)
         if total >= frames:
             yield group
             group, total = {}, 0
@@ -115,7 +121,7 @@ def _infer_group(
     name = sources[0].name if len(sources) == 1 else f"{len(sources)} files"
     bar = tqdm(total=samples, desc=name, unit=" samples", unit_scale=True, disable=None)
     with bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # those of the mels have been given, with their files' names
+        warnings.simplefilter("ignore", DialectWarning)  # which have been given, with the files' names
         if len(sources) == 1:
             save(0, model.infer(mels[sources[0]], fold=options.fold, progress=bar.update, **keep))
         else:
@@ -129,7 +135,7 @@ def _warn(source: Path, mel: Tensor, dialect: MelConfig) -> None:
         warnings.simplefilter("always")
         warn_of_other_dialects(check_mel(mel, dialect), dialect)
     for one in caught:
-        warnings.warn(f"{source}: {one.message}", stacklevel=1)
+        warnings.warn(f"{source}: {one.message}", one.category, stacklevel=1)
 
 
 def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:

@@ -51,7 +51,7 @@ def read_corpus(root: str | Path) -> list[Utterance]:
     if not root.is_dir():
         raise CorpusError(
             f"A corpus is a folder of audio, but there is none at {root.absolute()}. Check its spelling "
-            "(`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch LJSpeech with `vocoder download --help`."
+            "(`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch LJSpeech: `vocoder download --help`."
         )
     utterances = _ljspeech(root) if (root / "metadata.csv").is_file() else _folder(root)
     if not utterances:

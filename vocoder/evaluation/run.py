@@ -86,7 +86,7 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
     for other in copier.others:
         other.check([job.recording.id for job in jobs])
     identity = {key: value for key, value in facts.items() if key not in INCIDENTAL}
-    prepare_folder(request, identity | {"folders_hash": hash_folders(request)})
+    prepare_folder(request, identity | {"folder_paths_hash": hash_folders(request)})
     copy_all(copier, jobs, request.workers, progress)
 
     found = [read_record(request.output, job) for job in jobs]

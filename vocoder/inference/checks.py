@@ -58,6 +58,10 @@ def _about_broken(which: str, broken: Tensor) -> str:
     )
 
 
+class DialectWarning(UserWarning):
+    """A mel looks like another dialect's."""
+
+
 def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
     """Warn of what cannot be of a dialect: by its range, or because as speech it is another's.
 
@@ -80,6 +84,7 @@ def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
         f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {dialect.log}), but lies between "
         f"{lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
         "`vocoder dialects` lists those that are known.",
+        DialectWarning,
         stacklevel=_levels_to_caller(),
     )
     return True

@@ -145,7 +145,7 @@ class Vocoder:
         """Turn mels into waveforms.
 
         The result is a function of the arguments: the same on every call, and for each utterance whatever the batch.
-        Row b of a batch equals `infer(mel[b], utterance=utterance + b)` bit for bit.
+        Row b of a batch equals `infer(mel[b], utterance=utterance + b)` bit for bit (`utterance[b]`, of one for each).
 
         Args:
             mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as the dialect says.
@@ -176,7 +176,7 @@ class Vocoder:
             ValueError: An argument breaks a rule; the message says which, and what to do.
 
         Warns:
-            UserWarning: The mel looks like another dialect's.
+            DialectWarning: The mel looks like another dialect's.
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
@@ -223,7 +223,8 @@ class Vocoder:
     ) -> list[Tensor]:
         """Turn mels of any lengths into waveforms, as many side by side as make best use of the machine.
 
-        Waveform i equals `infer(mels[i], utterance=utterance + i)` bit for bit; only the samples per second differ.
+        Waveform i equals `infer(mels[i], utterance=utterance + i)` bit for bit (`utterance[i]`, of one for each); only
+        the samples per second differ.
 
         Args:
             mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
