@@ -87,9 +87,12 @@ def tiny_config(
 ) -> VocoderConfig:
     """Six narrow layers; `changes` are fields of `NetworkConfig`."""
     sizes = {
+        "samples_per_step": 1,
         "residual_channels": 8,
         "gate_channels": 16,
         "skip_channels": 12,
+        "sample_channels": 12,
+        "recent_excitations": 0,
         "dilation_cycles": 2,
         "layers_per_cycle": 3,
         "conditioning_channels": 6,

@@ -171,25 +171,32 @@ def wavenet(
     predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T] if order else []
     # The echo lies a little less than a period back: by a fifth of the shortest period.
     lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
-    distances = [pitch_lag(frame, config.mel) - lead for frame in mel.T] if order else []
+    lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T] if order else []
 
-    # Sample rate.
-    streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all times so far
-    parameters, residual = [], []
-    for t in range(len(waveform)):
-        frame, phase = divmod(t, hop_length)
+    # What linear prediction says of each sample, and what it leaves.
+    step, samples = network.samples_per_step, list(waveform)
+    locations, scales = [0.0] * len(samples), [1.0] * len(samples)
+    for t in range(len(samples) if order else 0):
+        a, scales[t] = predictors[t // hop_length]
+        locations[t] = sum(a[k] * at(samples, t - 1 - k) for k in range(order))
+    excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
+    echo = [at(excitation, t - lags[t // hop_length]) if order else 0.0 for t in range(len(samples))]
+
+    # Step by step, and within each step sample by sample.
+    streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all steps so far
+    parameters = []
+    for n in range(len(samples) // step):
+        begin = n * step
+        frame, phase = divmod(n, hop_length // step)
         h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
-        before = waveform[t - 1] if t else 0.0
-        location, scale = 0.0, 1.0
-        if order:
-            a, scale = predictors[frame]
-            location = sum(a[k] * waveform[t - 1 - k] for k in range(order) if t - 1 - k >= 0)
         if not continuous:
-            x = w["input.weight"][mu_law_encode(before, network.distribution.bits)]
+            x = w["input.weight"][mu_law_encode(at(samples, begin - 1), network.distribution.bits)]
         else:
-            inputs = [before]
+            inputs = [at(samples, begin - step + j) for j in range(step)]
             if order:
-                inputs += [location, math.asinh(at(residual, t - 1)), math.asinh(at(residual, t - distances[frame]))]
+                inputs += [locations[begin]]
+                inputs += [at(excitation, begin - step + j) for j in range(step)]
+                inputs += echo[begin : begin + step]
             x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
         skips = w["skip.bias"]
         half = network.gate_channels // 2
@@ -200,7 +207,7 @@ def wavenet(
             if speaker is not None:  # the last columns of V are the paper's U
                 a = a + v[:, len(h) :] @ w["speaker_embedding.weight"][speaker]
             for k, tap in enumerate(np.split(w[f"layers.{index}.W"], kernel_size, axis=1)):
-                then = t - (kernel_size - 1 - k) * dilation
+                then = n - (kernel_size - 1 - k) * dilation
                 a = a + tap @ streams[index][then] if then >= 0 else a
             z = np.tanh(a[:half]) / (1 + np.exp(-a[half:]))
             if index + 1 < len(network.dilations):  # nobody reads the stream after the last layer
@@ -208,11 +215,14 @@ def wavenet(
                 x = (x + way_back) * network.residual_scale
             skips = skips + w["skip.weight"][:, index * half : (index + 1) * half] @ z
         s = np.maximum(skips * skip_scale, 0)
-        s = np.maximum(w["output_1.weight"] @ s + w["output_1.bias"], 0)
-        row = w["output_2.weight"] @ s + w["output_2.bias"]
-        if order:  # the law of `location + scale · y`
-            logits, mean, log_scale = np.split(row, 3)
-            row = np.concatenate([logits, location + scale * mean, log_scale + math.log(scale)])
-        parameters.append(row)
-        residual.append((waveform[t] - location) / scale)
+        places = np.split(w["output_1.weight"] @ s + w["output_1.bias"], step)
+        for t, y in zip(range(begin, begin + step), places, strict=True):
+            if network.recent_excitations:
+                near = [at(excitation, t - network.recent_excitations + j) for j in range(network.recent_excitations)]
+                y = y + w["recent.weight"] @ np.array([*near, at(samples, t - 1), locations[t], echo[t]])
+            row = w["output_2.weight"] @ np.maximum(y, 0) + w["output_2.bias"]
+            if order:  # the law of `location + scale · y`
+                logits, mean, log_scale = np.split(row, 3)
+                row = np.concatenate([logits, locations[t] + scales[t] * mean, log_scale + math.log(scales[t])])
+            parameters.append(row)
     return np.stack(parameters)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
@@ -195,9 +195,13 @@ class DistributionConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The size and shape of a WaveNet. The defaults are `wavenet-64`, small enough for real time on one CPU core.
+    """The size and shape of a WaveNet.
+
+    The dilated layers may run once for several samples (`samples_per_step`); a small *sample network* then runs once
+    for each, and reads what the layers have not seen yet: the samples that were just drawn.
 
     Attributes:
+        samples_per_step: Samples that one step of the dilated layers makes (G); more than one needs linear prediction.
         residual_channels: Width of the stream that runs through all layers (x).
         gate_channels: Width before the gate: half filter, half gate; even.
         skip_channels: Width of the sum of all layers' outputs (s).
@@ -209,12 +213,16 @@ class NetworkConfig:
         upsampling_taps: Frames that one sample's conditioning is interpolated from; odd.
         residual_scale: Multiplies x after each layer; r9y9 uses sqrt(1/2).
         skip_scale: Multiplies the skip sum; None for sqrt(1 / layers).
+        sample_channels: Width of the sample network.
+        recent_excitations: Last excitations that the sample network reads, with the sample before, the linear
+            prediction and the echo; 0 if it reads nothing but the dilated layers.
         linear_prediction_order: Past samples of the linear predictor read from the mel; 0 for a plain WaveNet.
         num_speakers: Size of the speaker table; 0 for a single voice.
         speaker_channels: Width of a speaker's embedding (g).
         distribution: The law of one sample.
     """
 
+    samples_per_step: int = 8
     residual_channels: int = 64
     gate_channels: int = 128
     skip_channels: int = 128
@@ -226,18 +234,20 @@ class NetworkConfig:
     upsampling_taps: int = 3
     residual_scale: float = 1.0
     skip_scale: float | None = None
+    sample_channels: int = 64
+    recent_excitations: int = 8
     linear_prediction_order: int = 16
     num_speakers: int = 0
     speaker_channels: int = 16
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self) -> None:
-        for name in ("residual_channels", "gate_channels", "skip_channels", "dilation_cycles", "layers_per_cycle",
-                     "conditioning_channels", "speaker_channels"):  # fmt: skip
+        for name in ("samples_per_step", "residual_channels", "gate_channels", "skip_channels", "dilation_cycles",
+                     "layers_per_cycle", "conditioning_channels", "speaker_channels", "sample_channels"):  # fmt: skip
             _require(getattr(self, name) > 0, f"network.{name} must be positive, but is {getattr(self, name)}.")
         _require(self.gate_channels % 2 == 0, f"network.gate_channels must be even, but is {self.gate_channels}.")
         _require(self.kernel_size >= 2, f"network.kernel_size must be at least 2, but is {self.kernel_size}.")
-        for name in ("context_frames", "linear_prediction_order", "num_speakers"):
+        for name in ("context_frames", "linear_prediction_order", "num_speakers", "recent_excitations"):
             _require(getattr(self, name) >= 0, f"network.{name} must be >= 0, but is {getattr(self, name)}.")
         _require(
             self.upsampling_taps > 0 and self.upsampling_taps % 2 == 1,
@@ -248,10 +258,17 @@ class NetworkConfig:
             "Linear prediction offsets the location of a continuous distribution, but the distribution is "
             "mu_law_categorical. Set network.linear_prediction_order to 0.",
         )
+        for name, plain in (("samples_per_step", 1), ("recent_excitations", 0)):
+            value = getattr(self, name)
+            _require(
+                self.linear_prediction_order > 0 or value == plain,
+                f"network.{name} is {value}, but without linear prediction (network.linear_prediction_order 0) there "
+                f"is no excitation to read. Set it to {plain}, or linear_prediction_order to 16.",
+            )
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Of each layer, in samples: 1, 2, 4, …, started again in every cycle."""
+        """Distance between the taps of each layer, in steps: 1, 2, 4, …, started again in every cycle."""
         return tuple(2**layer for layer in range(self.layers_per_cycle)) * self.dilation_cycles
 
     @property
@@ -260,7 +277,7 @@ class NetworkConfig:
 
         The linear predictor adds its order, and the echo (`vocoder.model.pitch`) one pitch period.
         """
-        return 1 + (self.kernel_size - 1) * sum(self.dilations)
+        return self.samples_per_step * (1 + (self.kernel_size - 1) * sum(self.dilations))
 
     @property
     def margin_frames(self) -> int:
@@ -288,6 +305,44 @@ class WaveformConfig:
 
 
 @dataclass(frozen=True)
+class SamplingConfig:
+    """How samples are drawn, where that departs from the network's own law.
+
+    A network that was trained for a finite time is less sure of the next sample than it could be. In voiced speech that
+    is heard as hoarseness; so vocoders sharpen the law there: LP-WaveNet (Hwang et al. 2020) multiplies its spread by
+    0.85, iLPCNet (Hwang et al. 2020) by 0.7. Unvoiced speech is noise, and needs the whole spread.
+
+    Attributes:
+        voiced_temperature: Factor on the spread of each sample's law where the mel is voiced, above 0 and at most 1;
+            1 samples the network's own law.
+    """
+
+    voiced_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.voiced_temperature <= 1,
+            f"sampling.voiced_temperature must be above 0 and at most 1, but is {self.voiced_temperature}. "
+            "Take 1 to sample the network's own law.",
+        )
+
+
+def check_steps(network: NetworkConfig, mel: MelConfig) -> None:
+    """Refuse a network whose steps do not fill a frame.
+
+    Raises:
+        ValueError: `samples_per_step` does not divide `hop_length`.
+    """
+    step, hop = network.samples_per_step, mel.hop_length
+    divisors = [str(k) for k in range(1, 17) if hop % k == 0]
+    _require(
+        hop % step == 0,
+        f"network.samples_per_step must divide mel.hop_length, but {step} does not divide {hop}. "
+        f"Take one of {', '.join(divisors)}.",
+    )
+
+
+@dataclass(frozen=True)
 class VocoderConfig:
     """All that inference needs to know beside the weights; what `config.json` of a bundle holds.
 
@@ -295,11 +350,21 @@ class VocoderConfig:
         mel: The dialect that the network was trained on.
         network: Its size and shape.
         waveform: What it was trained to generate.
+        sampling: How samples are drawn from its laws.
     """
 
     mel: MelConfig = field(default_factory=MelConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     waveform: WaveformConfig = field(default_factory=WaveformConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        check_steps(self.network, self.mel)
+        _require(
+            self.sampling.voiced_temperature == 1 or self.network.linear_prediction_order > 0,
+            f"sampling.voiced_temperature is {self.sampling.voiced_temperature}, but a network without linear "
+            "prediction (network.linear_prediction_order 0) does not ask what is voiced. Set it to 1.",
+        )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -318,6 +383,7 @@ def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
         "network": NetworkConfig,
         "distribution": DistributionConfig,
         "waveform": WaveformConfig,
+        "sampling": SamplingConfig,
     }
     known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
@@ -325,17 +391,28 @@ def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
     return kind(**{k: from_dict(nested[k], v) if k in nested and isinstance(v, dict) else v for k, v in values.items()})
 
 
+# One sample per step, its law read from the skip sum by two layers: what WaveNet was before `samples_per_step`.
+_PLAIN = NetworkConfig(samples_per_step=1, sample_channels=128, recent_excitations=0)
+
 # The networks that recipes and benchmarks name.
 NETWORKS = {
-    "wavenet-64": NetworkConfig(),
-    "wavenet-128": NetworkConfig(
-        residual_channels=128, gate_channels=256, skip_channels=256, conditioning_channels=128, dilation_cycles=3
-    ),
-    # The geometry of r9y9/wavenet_vocoder's egs/mol: 24 layers in 4 stacks, kernel 3, no linear prediction.
-    "r9y9-mol": NetworkConfig(
+    "wavenet-64": _PLAIN,
+    "wavenet-64-g4": NetworkConfig(samples_per_step=4),
+    "wavenet-64-g8": NetworkConfig(),
+    "wavenet-128": replace(
+        _PLAIN,
         residual_channels=128,
         gate_channels=256,
-        skip_channels=128,
+        skip_channels=256,
+        conditioning_channels=128,
+        dilation_cycles=3,
+        sample_channels=256,
+    ),
+    # The geometry of r9y9/wavenet_vocoder's egs/mol: 24 layers in 4 stacks, kernel 3, no linear prediction.
+    "r9y9-mol": replace(
+        _PLAIN,
+        residual_channels=128,
+        gate_channels=256,
         kernel_size=3,
         dilation_cycles=4,
         layers_per_cycle=6,

@@ -25,7 +25,7 @@ REMEDY = (
 MAX_LAYERS = 256
 MAX_TAPS = 64
 
-POINTERS = ("context", "coefficients", "scale", "distance", "speaker", "noise", "given", "waveform", "parameters")
+POINTERS = ("context", "coefficients", "scale", "lag", "speaker", "noise", "given", "waveform", "parameters")
 ROW = np.dtype([*((name, np.uintp) for name in POINTERS), ("phase", np.int32)], align=True)
 
 

@@ -64,8 +64,7 @@ def count_weights(network: WaveNet) -> tuple[int, int, int, int]:
     half, parameters = gates // 2, network.distribution.num_parameters
     tap = residual * gates
     critical = layers * tap + (layers - 1) * half * residual + layers * half * skip + skip * skip + skip * parameters
-    inputs = 0 if not network.distribution.is_continuous else 4 if config.linear_prediction_order else 1
-    return critical, tap, layers * gates * config.conditioning_channels, inputs * residual
+    return critical, tap, layers * gates * config.conditioning_channels, network.num_inputs * residual
 
 
 def count_multiply_adds(network: WaveNet) -> float:

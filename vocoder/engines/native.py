@@ -132,6 +132,10 @@ class NativeEngine(Engine):
             return missing
         config, device = network.config, next(network.parameters()).device.type
         facts = {
+            f"one sample per step, not {config.samples_per_step}": config.samples_per_step > 1,
+            "no recent excitations": config.recent_excitations > 0,
+            f"sample_channels as skip_channels, not {config.sample_channels} beside {config.skip_channels}": config.sample_channels
+            != config.skip_channels,
             f"up to {MAX_LAYERS} layers, but the network has {len(network.layers)}": len(network.layers) > MAX_LAYERS,
             f"up to {MAX_TAPS} upsampling taps, not {config.upsampling_taps}": config.upsampling_taps > MAX_TAPS,
             f"networks on the CPU, but this one is on {device}": device != "cpu",
@@ -205,7 +209,7 @@ class NativeEngine(Engine):
             name: getattr(conditioning, name).detach().float()
             for name in ("context", "coefficients", "scale", "speaker")
         }
-        sources["distance"] = conditioning.distance.int()
+        sources["lag"] = conditioning.lag.int()
         frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}
         samples = {name: part.numpy() for name, part in signals.items()}
         batch, length = samples["waveform"].shape
@@ -274,7 +278,7 @@ def describe(network: WaveNet) -> Shape:
         hop=network.hop_length,
         taps=config.upsampling_taps,
         order=config.linear_prediction_order,
-        longest=network.pitch_lag.longest if network.pitch_lag is not None else 1,
+        longest=network.excitation_length,
         categorical=isinstance(network.distribution, MuLawCategorical),
         parameters=network.distribution.num_parameters,
         residual_scale=config.residual_scale,

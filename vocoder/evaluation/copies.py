@@ -18,7 +18,7 @@ from vocoder.evaluation.records import ORIGINAL, Measure, Rendition, Utterance
 from vocoder.evaluation.stopwatch import Stopwatch
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.conditioner import condition_whole
+from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.vocoder import Vocoder
 
 GRIFFIN_LIM = "griffin-lim"
@@ -126,7 +126,7 @@ class Copier:
         return rendition
 
     def _likelihood(self, mel: Tensor, waveform: Tensor) -> dict[str, float | None]:
-        conditioning = condition_whole(self.vocoder.network, mel[None])
+        conditioning = condition_whole(Conditioner(self.vocoder.network), mel[None])
         log_prob = log_likelihood(self.engine, conditioning, waveform, self.vocoder.config.waveform)
         nats = -float(log_prob.double().mean())
         yardstick = linear_prediction_yardstick(waveform, self.mel.sample_rate)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vocoder.engines import Engine
 from vocoder.engines.base import Progress
-from vocoder.model.wavenet import PARTS, Conditioning
+from vocoder.model.wavenet import FRAME_PARTS, PARTS, Conditioning
 
 PIECE_FRAMES = 64  # generated at a time, so that noise needs constant memory; no bit of the waveform depends on it
 TURN_FRAMES = 16  # generated between two looks at who has ended; the surplus of those that end is thrown away
@@ -51,10 +51,19 @@ def continue_waveform(
     hop_length, pieces = engine.network.hop_length, []
     for start in range(0, conditioning.frames, PIECE_FRAMES):
         piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
-        noise = draw(numbers, (first + start) * hop_length, piece.frames * hop_length)
+        noise = spread_noise(draw(numbers, (first + start) * hop_length, piece.frames * hop_length), piece)
         waveform, state = engine.generate(piece, noise, state, temperature=temperature, progress=progress, consume=True)
         pieces.append(waveform)
     return torch.cat(pieces, dim=1), state
+
+
+def spread_noise(noise: Tensor, conditioning: Conditioning) -> Tensor:
+    """Noise (batch, frames · hop_length, 2) whose second number, which a continuous law is as wide as, is spread.
+
+    So a law is made narrower frame by frame, and no engine needs to know of it.
+    """
+    spread = conditioning.spread.repeat_interleave(noise.shape[1] // conditioning.frames, dim=1)
+    return torch.stack([noise[..., 0], noise[..., 1] * spread], dim=-1)
 
 
 def generate_whole(
@@ -167,6 +176,7 @@ def run_side_by_side(
         conditioning = Conditioning.join([seat.next_frames(turn) for seat in seats])
         hop_length = engine.network.hop_length
         noise = torch.cat([draw([s.utterance.number], s.position(hop_length), turn * hop_length) for s in seats])
+        noise = spread_noise(noise, conditioning)
         waveform, state = engine.generate(conditioning, noise, state, temperature=temperature, consume=True)
         for row in sorted(busy):
             made = seats[row].take(waveform[row], hop_length)
@@ -202,7 +212,7 @@ def count_seats(engine: Engine, frames: Sequence[int]) -> int:
 def repeat_last_frame(conditioning: Conditioning, times: int) -> Conditioning:
     """Longer by so many copies of the last frame."""
     parts = {name: getattr(conditioning, name) for name in PARTS}
-    for name in ("context", "coefficients", "scale", "distance"):
+    for name in ("context", *FRAME_PARTS):
         last = parts[name][:, -1:]
         parts[name] = torch.cat([parts[name], last.expand(-1, times, *last.shape[2:])], dim=1)
     return Conditioning(**parts)

@@ -17,12 +17,20 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, NetworkConfig, VocoderConfig, WaveformConfig, from_dict, to_dict
+from vocoder.config import (
+    MelConfig,
+    NetworkConfig,
+    SamplingConfig,
+    VocoderConfig,
+    WaveformConfig,
+    from_dict,
+    to_dict,
+)
+from vocoder.formats import FORMAT_VERSION, upgrade
 from vocoder.model.wavenet import WaveNet
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-FORMAT_VERSION = 1
 PREFIX = "network."  # of the network's weights within a training checkpoint
 
 
@@ -114,7 +122,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
             f"{path} is no checkpoint of a vocoder: it lacks `state_dict`, or the hyper-parameters `mel` and "
             "`network`. Pass one that `vocoder fit` has written."
         ) from None
-    config = _parse_config({"format_version": FORMAT_VERSION, **values}, path)
+    config = _parse_config({"format_version": checkpoint.get("format_version", 1), **values}, path)
     training = {"steps": checkpoint.get("global_step"), **checkpoint.get("training", {})}
     return Bundle(config, _build(config, weights, path), training)
 
@@ -153,10 +161,12 @@ def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
             "Upgrade with `pip install --upgrade vocoder`."
         )
     try:
+        values = upgrade(values, version)
         return VocoderConfig(
             from_dict(MelConfig, values["mel"]),
             from_dict(NetworkConfig, values["network"]),
             from_dict(WaveformConfig, values.get("waveform", {})),
+            from_dict(SamplingConfig, values.get("sampling", {})),
         )
     except KeyError as error:
         raise ValueError(f"{path} has no entry {error}. Export the model again.") from error

@@ -179,8 +179,12 @@ def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
     return indices.long().expand(batch)
 
 
-def check_temperature(temperature: Any) -> float:
+def check_temperature(temperature: Any, name: str = "temperature") -> float:
     """Scale of the spread, finite and positive.
+
+    Args:
+        temperature: The value.
+        name: The argument that it was passed as.
 
     Raises:
         TypeError: It is no number.
@@ -189,10 +193,10 @@ def check_temperature(temperature: Any) -> float:
     try:
         value = float(temperature)
     except (TypeError, ValueError):
-        raise TypeError(f"`temperature` must be a number, but is {temperature!r}. Pass 1.0 when in doubt.") from None
+        raise TypeError(f"`{name}` must be a number, but is {temperature!r}. Pass 1.0 when in doubt.") from None
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(
-            f"`temperature` must be positive and finite, but is {value:g}. Pass 1.0 to sample the model, less for a "
+            f"`{name}` must be positive and finite, but is {value:g}. Pass 1.0 to sample the model, less for a "
             "duller voice."
         )
     return value

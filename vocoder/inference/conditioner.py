@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ BLOCK_FRAMES = 64  # a block of fewer takes as long
 PIECE_FRAMES = 16 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
 
 Convert = Callable[[Tensor], Tensor]
+MakeConditioner = Callable[[Tensor | None], "Conditioner"]
 
 
 class Conditioner:
@@ -27,14 +28,22 @@ class Conditioner:
         network: In eval mode.
         speaker: Index of the voice (1,), on the network's device, for networks of several.
         convert: From mels as they come (1, bands, frames) to the network's dialect, frame by frame.
+        voiced_temperature: Factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
 
     Attributes:
         seen: Frames that have come.
         done: Frames whose conditioning has been given.
     """
 
-    def __init__(self, network: WaveNet, speaker: Tensor | None = None, convert: Convert | None = None) -> None:
+    def __init__(
+        self,
+        network: WaveNet,
+        speaker: Tensor | None = None,
+        convert: Convert | None = None,
+        voiced_temperature: float = 1.0,
+    ) -> None:
         self.network, self.speaker, self.convert = network, speaker, convert
+        self.voiced_temperature = voiced_temperature
         self.margin = network.config.margin_frames
         self.seen = self.done = 0
         self._first = -self.margin  # the frame that `_mel` begins with
@@ -77,7 +86,8 @@ class Conditioner:
             context=part("context", frames + reach),
             coefficients=part("coefficients", frames),
             scale=part("scale", frames),
-            distance=part("distance", frames),
+            lag=part("lag", frames),
+            spread=part("spread", frames),
             speaker=blocks[0].speaker,
         )
         self.done = stop
@@ -92,7 +102,8 @@ class Conditioner:
         known = self._mel[..., min(start, self._mel.shape[-1] - 1) : start + length]
         mel = F.pad(known, (0, length - known.shape[-1]), mode="replicate").contiguous()
         with torch.autocast(mel.device.type, enabled=False):
-            return self.network.condition(mel if self.convert is None else self.convert(mel), self.speaker, padded=True)
+            mel = mel if self.convert is None else self.convert(mel)
+            return self.network.condition(mel, self.speaker, padded=True, voiced_temperature=self.voiced_temperature)
 
     def _forget(self, frame: int) -> None:
         """Drop what lies before a frame."""
@@ -100,29 +111,33 @@ class Conditioner:
         self._mel, self._first = self._mel[..., frame - self._first :].clone(), frame
 
 
-def condition_whole(
-    network: WaveNet, mel: Tensor, speaker: Tensor | None = None, convert: Convert | None = None
-) -> Conditioning:
-    """The conditioning of an utterance (1, bands, frames) that is there as a whole; see `Conditioner`."""
-    whole = Conditioner(network, speaker, convert).push(mel, last=True)
+def condition_whole(conditioner: Conditioner, mel: Tensor) -> Conditioning:
+    """The conditioning of an utterance (1, bands, frames) that is there as a whole, by a conditioner of its own."""
+    whole = conditioner.push(mel, last=True)
     assert whole is not None  # there is at least one frame
     return whole
 
 
-def condition_in_pieces(
-    network: WaveNet, mels: Tensor, speakers: Tensor | None = None, convert: Convert | None = None
-) -> Iterator[Conditioning]:
-    """The conditioning of utterances (batch, bands, frames), one piece after the other; see `Conditioner`.
+def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | None = None) -> Iterator[Conditioning]:
+    """The conditioning of utterances (batch, bands, frames), one piece after the other.
 
     Each utterance is conditioned by itself, so that its bits do not depend on the batch.
+
+    Args:
+        make: Makes the conditioner of one utterance, from the index of its voice (1,).
+        mels: On the network's device.
+        speakers: The index of each utterance's voice (batch,), for networks of several.
     """
-    device = next(network.parameters()).device
-    voices = [None] * len(mels) if speakers is None else speakers.to(device).split(1)
-    rows = [Conditioner(network, voice, convert) for voice in voices]
+    rows = [make(voice) for voice in split_voices(speakers, len(mels))]
     for start in range(0, mels.shape[-1], PIECE_FRAMES):
         stop = start + PIECE_FRAMES
-        chunks = mels[..., start:stop].to(device).split(1)
+        chunks = mels[..., start:stop].split(1)
         pushed = [row.push(chunk, last=stop >= mels.shape[-1]) for row, chunk in zip(rows, chunks, strict=True)]
         pieces = [piece for piece in pushed if piece is not None]
         if pieces:  # else the network looks further ahead than a piece is long
             yield Conditioning.join(pieces)
+
+
+def split_voices(speakers: Tensor | None, batch: int) -> Sequence[Tensor | None]:
+    """The index of each utterance's voice (1,), from those of a batch; None for networks of a single voice."""
+    return [None] * batch if speakers is None else speakers.split(1)

@@ -42,12 +42,8 @@ def count_pieces(network: WaveNet, frames: int) -> int:
 
 
 def warm_up(network: WaveNet) -> int:
-    """Samples that a piece generates before it is heard: all that a sample depends on directly is its own by then.
-
-    The receptive field of the layers, before it the longest echo, and before that what the linear predictor reads.
-    """
-    longest = network.pitch_lag.longest if network.pitch_lag is not None else 0
-    return network.receptive_field + longest + network.config.linear_prediction_order
+    """Samples that a piece generates before it is heard: all that a sample depends on directly is its own by then."""
+    return network.past_length
 
 
 def measure_power(mel: Tensor, config: MelConfig) -> Tensor:
@@ -178,8 +174,8 @@ def shift_limit(network: WaveNet, conditioning: Conditioning, frame: int) -> int
     if network.pitch_lag is None:
         return int(SHIFT_SECONDS * network.sample_rate)
     first = max(0, frame - PITCH_FRAMES // 2)
-    distance = conditioning.distance[0, first : first + PITCH_FRAMES].median()
-    return (int(distance) + network.pitch_lag.lead) // 2
+    lag = conditioning.lag[0, first : first + PITCH_FRAMES].median()
+    return (int(lag) + network.pitch_lag.lead) // 2
 
 
 def align(tail: Samples, near: Samples) -> tuple[int, float]:

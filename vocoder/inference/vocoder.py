@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, VocoderConfig
+from vocoder.config import MelConfig, SamplingConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
@@ -26,7 +26,14 @@ from vocoder.inference.checks import (
     check_temperature,
     warn_of_other_dialects,
 )
-from vocoder.inference.conditioner import Conditioner, Convert, condition_in_pieces, condition_whole
+from vocoder.inference.conditioner import (
+    Conditioner,
+    Convert,
+    MakeConditioner,
+    condition_in_pieces,
+    condition_whole,
+    split_voices,
+)
 from vocoder.inference.folding import count_pieces, infer_folded, measure_power
 from vocoder.inference.hub import push
 from vocoder.inference.models import ModelName, load_model, stamp
@@ -131,6 +138,7 @@ class Vocoder:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        voiced_temperature: float | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -150,7 +158,10 @@ class Vocoder:
         Args:
             mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as the dialect says.
             seed: Of the noise, from 0 to 2**64 - 1.
-            temperature: Multiplies the spread of each sample's law; positive. 1 samples the model, less is duller.
+            temperature: Factor on the spread of each sample's law; positive. 1 samples the model, less is duller.
+            voiced_temperature: Another factor on it where the mel is voiced, above 0 and at most 1. Below 1 a voice is
+                less hoarse, and the samples are no longer the network's own law, which 1 gives back. None for what the
+                model declares (`config.sampling`).
             engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
             precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
                 another waveform, as another seed does.
@@ -182,19 +193,20 @@ class Vocoder:
         source = self._resolve(dialect, stats)
         mels, fold = check_mel(mel, source), check_fold(fold)
         warn_of_other_dialects(mels, source)
-        speakers = check_speaker(speaker, self.config.network.num_speakers, len(mels))
-        numbers = check_numbers(utterance, len(mels))
+        speakers = self._on_device(check_speaker(speaker, self.config.network.num_speakers, len(mels)))
+        numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
         convert = self._converter(source, approximate)
+        conditioner = self._conditioner(convert, voiced_temperature)
         runner = self._engine(engine, precision, threads)
         draw = partial(self._noise, seed)
         if fold and count_pieces(self.network, mels.shape[-1]) > 1:
             power = measure_power(mels if convert is None else convert(mels), self.mel)
-            conditioning = self._condition(mels, speakers, convert)
+            conditioning = self._condition(conditioner, mels, speakers)
             whole = infer_folded(runner, conditioning, power, numbers, draw, temperature, progress)
         else:
             whole = generate_whole(
                 runner,
-                condition_in_pieces(self.network, mels, speakers, convert),
+                condition_in_pieces(conditioner, mels, speakers),
                 mels.shape[-1],
                 draw=draw,
                 numbers=numbers,
@@ -210,6 +222,7 @@ class Vocoder:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        voiced_temperature: float | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -230,6 +243,7 @@ class Vocoder:
             mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
             seed: As for `infer`; so are all that are not named here.
             temperature: Likewise.
+            voiced_temperature: Likewise.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.
@@ -251,8 +265,9 @@ class Vocoder:
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
-        convert, runner = self._converter(source, approximate), self._engine(engine, precision, threads)
-        utterances = self._prepare_many(list(mels), speaker, utterance, source, convert)
+        conditioner = self._conditioner(self._converter(source, approximate), voiced_temperature)
+        runner = self._engine(engine, precision, threads)
+        utterances = self._prepare_many(list(mels), speaker, utterance, source, conditioner)
         # The longest first: then the rows end at about the same time.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
         draw = partial(self._noise, seed)
@@ -268,6 +283,7 @@ class Vocoder:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        voiced_temperature: float | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -285,6 +301,7 @@ class Vocoder:
         Args:
             seed: As for `infer`; so are all others.
             temperature: Likewise.
+            voiced_temperature: Likewise.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.
@@ -306,10 +323,10 @@ class Vocoder:
         """
         temperature, source = check_temperature(temperature), self._resolve(dialect, stats)
         speakers = check_speaker(speaker, self.config.network.num_speakers, 1)
-        speakers = None if speakers is None else speakers.to(self._device)
+        conditioner = self._conditioner(self._converter(source, approximate), voiced_temperature)
         return Stream(
             self._engine(engine, precision, threads),
-            Conditioner(self.network, speakers, self._converter(source, approximate)),
+            conditioner(self._on_device(speakers)),
             source,
             self.config.waveform,
             draw=partial(self._noise, check_key("seed", seed)),
@@ -323,12 +340,13 @@ class Vocoder:
         speaker: int | Sequence[int] | None,
         utterance: int | Sequence[int],
         source: MelConfig,
-        convert: Convert | None,
+        conditioner: MakeConditioner,
     ) -> list[Utterance]:
         """Check all, then condition all: an error comes before any work, and names the utterance."""
         numbers = check_numbers(utterance, len(mels))
         checked, several = [], self.config.network.num_speakers
-        speakers, warned = check_speaker(speaker, several, len(mels)) if mels else None, False
+        speakers = self._on_device(check_speaker(speaker, several, len(mels)) if mels else None)
+        voices, warned = split_voices(speakers, len(mels)), False
         for index, mel in enumerate(mels):
             try:
                 mel = check_mel(mel, source)
@@ -339,10 +357,8 @@ class Vocoder:
             warned = warned or warn_of_other_dialects(mel, source)
             checked.append(mel)
         return [
-            Utterance(
-                self._condition(mel, None if speakers is None else speakers[index : index + 1], convert), numbers[index]
-            )
-            for index, mel in enumerate(checked)
+            Utterance(self._condition(conditioner, mel.to(self._device), voice), number)
+            for mel, voice, number in zip(checked, voices, numbers, strict=True)
         ]
 
     def _resolve(self, dialect: str | MelConfig | None, stats: Stats | None) -> MelConfig:
@@ -351,20 +367,22 @@ class Vocoder:
     def _converter(self, source: MelConfig, approximate: bool) -> Convert | None:
         return None if source == self.mel else _make_converter(source, self.mel, approximate)
 
-    def _condition(self, mels: Tensor, speakers: Tensor | None, convert: Convert | None) -> Conditioning:
+    def _conditioner(self, convert: Convert | None, voiced_temperature: float | None) -> MakeConditioner:
+        sampling = self.config.sampling
+        if voiced_temperature is not None:
+            sampling = SamplingConfig(check_temperature(voiced_temperature, "voiced_temperature"))
+        temperature = sampling.voiced_temperature
+        return lambda speaker: Conditioner(self.network, speaker, convert, temperature)
+
+    def _condition(self, make: MakeConditioner, mels: Tensor, speakers: Tensor | None) -> Conditioning:
         """Each utterance by itself, so that its bits do not depend on the batch."""
-        mels, speakers = mels.to(self._device), None if speakers is None else speakers.to(self._device)
+        voices = split_voices(speakers, len(mels))
         return Conditioning.join(
-            [
-                condition_whole(
-                    self.network,
-                    mels[row : row + 1],
-                    None if speakers is None else speakers[row : row + 1],
-                    convert,
-                )
-                for row in range(len(mels))
-            ]
+            [condition_whole(make(voice), mel) for voice, mel in zip(voices, mels.split(1), strict=True)]
         )
+
+    def _on_device(self, speakers: Tensor | None) -> Tensor | None:
+        return None if speakers is None else speakers.to(self._device)
 
     def _restore(self, waveform: Tensor) -> Tensor:
         return Restorer(self.config.waveform, len(waveform))(waveform)

@@ -1,21 +1,24 @@
 """Generation for other runtimes: two ONNX graphs, of which a client needs no more than their inputs and outputs.
 
-`conditioning.onnx` reads mels; `step.onnx` makes one sample and hands its state on. A client, with onnxruntime in
-Python, one utterance or several of equal length:
+`conditioning.onnx` reads mels; `step.onnx` makes the G samples of one step and hands its state on. A client, with
+onnxruntime in Python, one utterance or several of equal length:
 
     mel = np.pad(mel, [(0, 0), (0, 0), (margin_frames, margin_frames)], mode="edge")  # (batch, n_mels, frames)
-    h, coefficients, scale, distance = conditioning.run(None, {"mel": mel})
-    names = ["layer_inputs", "waveform", "residual"]
+    h, coefficients, scale, lag, spread = conditioning.run(None, {"mel": mel})
+    names = ["layer_inputs", "waveform", "excitation"]
     state = ...  # zeros, of the shapes that the graph says
-    for t in range(frames * hop_length):
+    for n in range(frames * hop_length // G):
+        t = n * G
         f = t // hop_length
-        frame = {"coefficients": coefficients[:, f], "scale": scale[:, f], "distance": distance[:, f]}
-        draw = {"noise": ..., "temperature": np.array(1, np.float32), "position": np.array([t])}
-        sample, parameters, *state = step.run(None, {"h": h[:, t], **frame, **draw, **dict(zip(names, state))})
+        frame = {"coefficients": coefficients[:, f], "scale": scale[:, f], "lag": lag[:, f]}
+        noise = ...  # (batch, G, 2), of the kind that the metadata name; a continuous law's is spread:
+        noise[:, :, 1] *= spread[:, f, None]
+        draw = {"noise": noise, "temperature": np.array(1, np.float32), "position": np.array([t])}
+        samples, parameters, *state = step.run(None, {"h": h[:, n], **frame, **draw, **dict(zip(names, state))})
 
 A network of several voices takes `speaker`, (batch,), beside the mel. Bind each state's output to its input's memory,
-where the runtime can, and no step copies it. Both graphs' metadata hold `sample_rate`, `hop_length`, `margin_frames`,
-the kind of `noise`, and the model's `config` as JSON, whose `waveform` says what is left to undo in the samples.
+where the runtime can, and no step copies it. Both graphs' metadata hold `sample_rate`, `hop_length`,
+`samples_per_step` (G), `margin_frames`, the kind of `noise`, and the model's `config` as JSON, whose `waveform` says what is left to undo in the samples.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import VocoderConfig, to_dict
-from vocoder.model.wavenet import WaveNet
+from vocoder.engines.step import State, Step
+from vocoder.model.wavenet import FRAME_PARTS, WaveNet
 
 OPSET = 18  # what torch's exporter translates to; newer ones only by conversion
 FILES = CONDITIONING_FILE, STEP_FILE = "conditioning.onnx", "step.onnx"
@@ -80,6 +84,7 @@ def describe(config: VocoderConfig) -> dict[str, str]:
     return {
         "sample_rate": str(config.mel.sample_rate),
         "hop_length": str(config.mel.hop_length),
+        "samples_per_step": str(config.network.samples_per_step),
         "margin_frames": str(config.network.margin_frames),
         "noise": NOISE[config.network.distribution.name],
         "config": json.dumps(to_dict(config)),
@@ -91,13 +96,14 @@ class ConditioningGraph(nn.Module):
 
     Args:
         network: In eval mode.
+        voiced_temperature: The model's own; see `SamplingConfig`.
     """
 
-    def __init__(self, network: WaveNet) -> None:
+    def __init__(self, network: WaveNet, voiced_temperature: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.voiced_temperature = network, voiced_temperature
 
-    def forward(self, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, ...]:
         """Everything that generation needs of some frames.
 
         Args:
@@ -106,106 +112,69 @@ class ConditioningGraph(nn.Module):
             speaker: Index of each utterance's voice (batch,); for networks of several.
 
         Returns:
-            h (batch, frames · hop_length, channels), speaker included; coefficients (batch, frames, order), scale
-            (batch, frames) and distance (batch, frames), integer. See `vocoder.model.wavenet.Conditioning`.
+            h (batch, frames · hop_length / G, channels), speaker included; coefficients (batch, frames, order), scale
+            (batch, frames), lag (batch, frames), integer, and spread (batch, frames). See
+            `vocoder.model.wavenet.Conditioning`.
         """
-        conditioning = self.network.condition(mel, speaker, padded=True)
+        conditioning = self.network.condition(mel, speaker, padded=True, voiced_temperature=self.voiced_temperature)
         h = self.network.upsample(conditioning)
-        return h, conditioning.coefficients, conditioning.scale, conditioning.distance
+        return h, *(getattr(conditioning, name) for name in FRAME_PARTS)
 
 
 class StepGraph(nn.Module):
-    """One sample of each utterance: the reference engine's step, with its state for arguments.
-
-    The past inputs of all layers lie in one tensor of rings, one layer's after the other's: one gather reads them and
-    one scatter replaces the oldest. Shift registers would move every row at every step.
+    """One step of each utterance (`vocoder.engines.step`), with its state for arguments.
 
     Args:
         network: In eval mode.
     """
 
-    taps: Tensor
-    slots: Tensor
-    first_slot: Tensor
-    ages: Tensor
-
     def __init__(self, network: WaveNet) -> None:
         super().__init__()
-        self.network = network
-        config = network.config
-        dilations = torch.tensor(config.dilations)
-        slots = (config.kernel_size - 1) * dilations
-        # Tap k reads x[t - (K-1-k)d]; the oldest lies in the slot that x[t] will take.
-        self.register_buffer("taps", torch.arange(config.kernel_size - 1) * dilations[:, None])
-        self.register_buffer("slots", slots)
-        self.register_buffer("first_slot", slots.cumsum(0) - slots)
-        self.register_buffer("ages", torch.arange(1, max(config.linear_prediction_order, 1) + 1))
-        self.longest = network.pitch_lag.longest if network.pitch_lag is not None else 1
+        self.step = Step(network)
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
-        """A past of silence."""
-        return {
-            "layer_inputs": torch.zeros(int(self.slots.sum()), batch, self.network.config.residual_channels),
-            "waveform": torch.zeros(batch, len(self.ages)),
-            "residual": torch.zeros(batch, self.longest),
-        }
+        """A past of silence, and the position 0."""
+        return vars(self.step.initial_state(batch))
 
     def forward(
         self,
         h: Tensor,
         coefficients: Tensor,
         scale: Tensor,
-        distance: Tensor,
+        lag: Tensor,
         noise: Tensor,
         temperature: Tensor,
         position: Tensor,
         layer_inputs: Tensor,
         waveform: Tensor,
-        residual: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Draw one sample and move the state on.
+        excitation: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Draw the samples of one step and move the state on.
 
         Args:
-            h: This sample's conditioning (batch, channels).
+            h: This step's conditioning (batch, channels).
             coefficients: Its frame's linear predictor (batch, order).
-            scale: Its frame's expected residual (batch,).
-            distance: Its frame's echo (batch,), in samples, integer.
-            noise: (batch, 2), of the kind that the metadata name.
-            temperature: Multiplies the spread of the law; of shape ().
+            scale: Its frame's expected excitation (batch,).
+            lag: Its frame's echo (batch,), in samples, integer.
+            noise: (batch, G, 2), of the kind that the metadata name; the second number times the frame's spread.
+            temperature: Factor on the spread of the law; of shape ().
             position: How many samples were made before (1,), integer.
             layer_inputs: State (slots of all layers, batch, residual_channels).
-            waveform: State (batch, order, but at least 1).
-            residual: State (batch, longest pitch period).
+            waveform: State (batch, slots).
+            excitation: State (batch, slots).
 
         Returns:
-            The sample (batch,) in [-1, 1), the parameters (batch, num_parameters) of its law, and the state.
+            The samples (batch, G) in [-1, 1), the parameters (batch, G, num_parameters) of their laws, and the state,
+            all but the position.
         """
-        newest = (position - 1) % self.longest
-        period_ago = residual.gather(1, ((position - distance) % self.longest).unsqueeze(1)).squeeze(1)
-        past = waveform.index_select(1, (position - self.ages) % len(self.ages))
-        location = (coefficients * past[:, : coefficients.shape[1]]).sum(dim=-1)
-        x = self.network.read(past[:, 0], location, residual.index_select(1, newest).squeeze(1), period_ago)
-        read = self.first_slot[:, None] + (position + self.taps) % self.slots[:, None]
-        gates, inputs = self._run_layers(x, h, layer_inputs[read])
-        parameters = self.network.output(gates, location, scale)
-        sample = self.network.distribution.sample(parameters, noise, temperature)  # type: ignore[arg-type]
-        return (
-            sample,
-            parameters,
-            layer_inputs.index_put((self.first_slot + position % self.slots,), inputs),
-            waveform.index_copy(1, position % len(self.ages), sample.unsqueeze(1)),
-            residual.index_copy(1, position % self.longest, ((sample - location) / scale).unsqueeze(1)),
-        )
+        state = State(position, layer_inputs, waveform, excitation).clone()  # the exporter wants no argument written to
+        distribution = self.step.network.distribution
 
-    def _run_layers(self, x: Tensor, h: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """All layers' z side by side (batch, layers · half), and their inputs (layers, batch, residual_channels)."""
-        gates, inputs = [], []
-        for layer, taps in zip(self.network.layers, past.unbind(), strict=True):
-            inputs.append(x)
-            z = layer.gated(torch.cat([*taps.unbind(), x, h], dim=-1))
-            x = layer.add_residual(x, z)
-            gates.append(z)
-        return torch.cat(gates, dim=-1), torch.stack(inputs)
+        def draw(law: Tensor, place: int) -> Tensor:
+            return distribution.sample(law, noise[:, place], temperature)  # type: ignore[arg-type]
+
+        samples, parameters = self.step(state, h, coefficients, scale, lag, draw)
+        return samples, parameters, state.layer_inputs, state.waveform, state.excitation
 
 
 def _export_conditioning(config: VocoderConfig, network: WaveNet, path: Path) -> None:
@@ -213,9 +182,9 @@ def _export_conditioning(config: VocoderConfig, network: WaveNet, path: Path) ->
     shapes: Shapes = {"mel": {0: "batch", 2: "padded_frames"}}
     if config.network.num_speakers:
         arguments["speaker"], shapes["speaker"] = torch.zeros(2).long(), {0: "batch"}
-    outputs = ("h", "coefficients", "scale", "distance")
-    # onnxscript's optimiser takes what is below 1e-8 for zero: the least variance of a residual would be gone.
-    _export(ConditioningGraph(network), arguments, shapes, outputs, config, path, optimize=False)
+    graph = ConditioningGraph(network, config.sampling.voiced_temperature)
+    # onnxscript's optimiser takes what is below 1e-8 for zero: the least variance of an excitation would be gone.
+    _export(graph, arguments, shapes, ("h", *FRAME_PARTS), config, path, optimize=False)
 
 
 def _export_step(config: VocoderConfig, network: WaveNet, path: Path) -> None:
@@ -225,15 +194,14 @@ def _export_step(config: VocoderConfig, network: WaveNet, path: Path) -> None:
         "h": torch.zeros(2, network.layers[0].V.shape[1]),
         "coefficients": torch.zeros(2, config.network.linear_prediction_order),
         "scale": torch.ones(2),
-        "distance": torch.ones(2).long(),
-        "noise": torch.full((2, 2), 0.5),
+        "lag": torch.full((2,), network.samples_per_step),
+        "noise": torch.full((2, network.samples_per_step, 2), 0.5),
         "temperature": torch.tensor(1.0),
-        "position": torch.tensor([0]),
         **state,
     }
     shapes: Shapes = {name: {0: "batch"} for name in arguments}
     shapes.update(temperature={}, position={}, layer_inputs={1: "batch"})
-    outputs = ("sample", "parameters", *(f"next_{name}" for name in state))
+    outputs = ("samples", "parameters", *(f"next_{name}" for name in state if name != "position"))
     _export(graph, arguments, shapes, outputs, config, path, optimize=True)  # a third less time for a step
 
 

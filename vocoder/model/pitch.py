@@ -2,7 +2,7 @@
 
 Voiced speech repeats itself, period after period, and a network that has to find this out from the samples alone needs
 long to learn it: the repetition is most of what we hear and little of the likelihood. Speech codecs hand it over as
-long-term prediction. So do we, as an input: the echo, the predictor's residual about one period ago.
+long-term prediction. So do we, as an input: the echo, what linear prediction left about one period ago.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from vocoder.model.spectrum import LogPowerSpectrum
 LOWEST_HZ, HIGHEST_HZ = 60.0, 550.0  # of voices
 ENVELOPE_HZ = 660.0  # smoothing that leaves formants and takes harmonics away
 RESOLVED_HZ = 1200.0  # above, bands are too wide to show single harmonics
+UNVOICED_PEAK, VOICED_PEAK = 0.06, 0.12  # height of the cepstrum, up to which and from which a frame is surely either
 
 
 class PitchLag(nn.Module):
     """Period of each frame by itself, from the spacing of the harmonics that the low bands resolve.
 
     The spectrum's logarithm, less its envelope, is a comb; the peak of its transform (a cepstrum: Noll 1967) is the
-    period. Where nothing is voiced the result means nothing, which the network knows from the mel. No weights.
+    period, and its height says how voiced the frame is. Has no weights.
 
     Args:
         mel: The dialect of the mels.
 
     Attributes:
-        longest: Largest lag that can come out, in samples.
+        shortest: Smallest period that can come out, in samples.
+        longest: Largest one, in samples.
         lead: How many samples less than a period the echo lies back, so that a slightly wrong period does no harm: the
             network's taps look back from there.
     """
@@ -60,13 +62,36 @@ class PitchLag(nn.Module):
         comb_window = torch.exp(-((frequency / RESOLVED_HZ) ** 2))
         return torch.fft.irfft((level - envelope) * comb_window)[:, self.shortest : self.longest + 1]
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """(batch, n_mels, frames) → (batch, frames), in samples, an integer from `shortest` to `longest`."""
+    def check_step(self, samples_per_step: int) -> None:
+        """Refuse a step in which a sample's echo would lie within the step itself, where nothing is known yet.
+
+        Raises:
+            ValueError: `samples_per_step` is larger than the shortest lag.
+        """
+        least = self.shortest - self.lead
+        if samples_per_step > least:
+            raise ValueError(
+                f"network.samples_per_step must be at most the shortest lag of an echo, {least} samples for a mel at "
+                f"{self.log_power.mel.sample_rate} Hz, but is {samples_per_step}. Take {least} or fewer."
+            )
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Find each frame's period.
+
+        Args:
+            mel: (batch, n_mels, frames), in the dialect.
+
+        Returns:
+            The lag of the echo (batch, frames), in samples, an integer: the period, from `shortest` to `longest`, less
+            `lead`. How voiced the frame is (batch, frames), float32, from 0 to 1; where it is 0 the lag means nothing.
+        """
         cepstrum = torch.matmul(self.log_power.levels(mel), self.comb) + self.offset
-        return cepstrum.argmax(dim=-1) + self.shortest
+        height, period = cepstrum.max(dim=-1)
+        voicing = ((height - UNVOICED_PEAK) / (VOICED_PEAK - UNVOICED_PEAK)).clamp(0, 1)
+        return period + self.shortest - self.lead, voicing.float()
 
 
-def echo(residual: Tensor, distance: Tensor) -> Tensor:
-    """What lies `distance` samples back: residual[t - distance[t]], 0 before the beginning; both (batch, time)."""
-    index = torch.arange(residual.shape[1], device=residual.device) - distance
-    return residual.gather(1, index.clamp(min=0)) * (index >= 0)
+def echo(excitation: Tensor, lag: Tensor) -> Tensor:
+    """What lies `lag` samples back: excitation[t - lag[t]], 0 before the beginning; all (batch, time)."""
+    index = torch.arange(excitation.shape[1], device=excitation.device) - lag
+    return excitation.gather(1, index.clamp(min=0)) * (index >= 0)

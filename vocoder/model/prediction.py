@@ -2,8 +2,8 @@
 
 A mel is a smoothed spectrum, and a smoothed spectrum is an all-pole filter: undo the logarithm, read the power between
 the bands, transform to the autocorrelation and solve for the predictor. The network then only has to describe what is
-left, in units of its expected size. LP-WaveNet (Hwang et al., arXiv:1811.11913); the way from bands to coefficients
-is LPCNet's (Valin & Skoglund, arXiv:1810.11846, section 3.2).
+left, the excitation, in units of its expected size. LP-WaveNet (Hwang et al., arXiv:1811.11913); the way from bands to
+coefficients is LPCNet's (Valin & Skoglund, arXiv:1810.11846, section 3.2).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from vocoder.model.spectrum import LogPowerSpectrum
 
 LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
 WHITE_NOISE = 1e-4  # -40 dB: bounds the dynamic range that the recursion has to resolve
-LEVEL_VARIANCE = 1 / 12 / 32_768**2  # of rounding to 16 bits: no residual is smaller
+LEVEL_VARIANCE = 1 / 12 / 32_768**2  # of rounding to 16 bits: no excitation is smaller
 
 
 class LinearPredictor(nn.Module):
-    """Coefficients and expected residual of a linear predictor, from each mel frame by itself.
+    """Coefficients of a linear predictor and the expected size of the excitation, from each mel frame by itself.
 
     Has no weights: a function of the dialect. All arithmetic is in float64 and each frame's own.
 
@@ -57,11 +57,11 @@ class LinearPredictor(nn.Module):
 
         Returns:
             Coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the expected
-            size (batch, frames) of what remains: its standard deviation, at least that of 16-bit rounding.
+            size (batch, frames) of the excitation: its standard deviation, at least that of 16-bit rounding.
         """
         autocorrelation = torch.matmul(self.log_power(mel).exp(), self.cosines)
-        coefficients, residual = levinson(autocorrelation)
-        scale = (residual / self.window_energy + LEVEL_VARIANCE).sqrt()
+        coefficients, error = levinson(autocorrelation)
+        scale = (error / self.window_energy + LEVEL_VARIANCE).sqrt()
         return coefficients.float(), scale.float()
 
 

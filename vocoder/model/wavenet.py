@@ -1,5 +1,9 @@
 """The network, in the order of the paper's figure 4: input, gated residual layers, skip sum, output law.
 
+The dilated layers run once for each step of G = `samples_per_step` samples, the sample network after them once for each
+sample. So a sample may follow its neighbours closely at a G-th of the layers' cost; SampleRNN (Mehri et al. 2017,
+arXiv:1612.07837) has such tiers. With G = 1 and no recent excitations this is the WaveNet of the paper.
+
 Knows tensors only: no Lightning, no files, no plots. Generation sample by sample lives in `engines/`.
 """
 
@@ -8,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vocoder.config import MelConfig, NetworkConfig
+from vocoder.config import MelConfig, NetworkConfig, check_steps
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 from vocoder.model.distributions import MuLawCategorical, build_distribution
 from vocoder.model.layers import GatedResidualLayer, operand_dtype
@@ -26,17 +31,20 @@ class Conditioning:
     """What the mel and the speaker say, at frame rate; all that generation needs beside the weights.
 
     Attributes:
-        context: (batch, frames + upsampling_taps - 1, conditioning_channels), to be interpolated to samples.
+        context: (batch, frames + upsampling_taps - 1, conditioning_channels), to be interpolated to steps.
         coefficients: (batch, frames, order) of the linear predictor; order is 0 where the network uses none.
-        scale: (batch, frames), expected size of the predictor's residual; 1 where there is no predictor.
-        distance: (batch, frames), how many samples back the echo of the last pitch period lies; likewise.
+        scale: (batch, frames), expected size of the excitation; 1 where there is no predictor.
+        lag: (batch, frames), how many samples back the echo of the last pitch period lies, at least
+            `samples_per_step`; 1 where there is no predictor.
+        spread: (batch, frames), factor on the spread of each sample's law; 1 is the network's own law.
         speaker: Embedding (batch, speaker_channels), or (batch, 0) where there is a single voice.
     """
 
     context: Tensor
     coefficients: Tensor
     scale: Tensor
-    distance: Tensor
+    lag: Tensor
+    spread: Tensor
     speaker: Tensor
 
     @property
@@ -47,13 +55,8 @@ class Conditioning:
     def slice_frames(self, start: int, stop: int) -> Conditioning:
         """The part that frames start to stop depend on."""
         margin = self.context.shape[1] - self.frames
-        return Conditioning(
-            self.context[:, start : stop + margin],
-            self.coefficients[:, start:stop],
-            self.scale[:, start:stop],
-            self.distance[:, start:stop],
-            self.speaker,
-        )
+        by_frame = {name: getattr(self, name)[:, start:stop] for name in FRAME_PARTS}
+        return Conditioning(self.context[:, start : stop + margin], **by_frame, speaker=self.speaker)
 
     def select(self, utterances: Tensor) -> Conditioning:
         """Some utterances of the batch, copied, by their indices."""
@@ -66,6 +69,7 @@ class Conditioning:
 
 
 PARTS = tuple(part.name for part in fields(Conditioning))
+FRAME_PARTS = ("coefficients", "scale", "lag", "spread")  # those of which each frame has its own
 
 
 class WaveNet(nn.Module):
@@ -78,41 +82,57 @@ class WaveNet(nn.Module):
 
     def __init__(self, config: NetworkConfig, mel: MelConfig) -> None:
         super().__init__()
+        check_steps(config, mel)
         self.config, self.hop_length, self.sample_rate = config, mel.hop_length, mel.sample_rate
+        self.samples_per_step = config.samples_per_step
         self.distribution = build_distribution(config.distribution)
-        layers = len(config.dilations)
-        half = config.gate_channels // 2
 
+        # The mel, at frame rate.
         self.context_net = ContextNet(mel, config.conditioning_channels, config.context_frames)
-        self.upsampling = Upsampling(mel.hop_length, config.upsampling_taps, mel.framing)
+        self.upsampling = Upsampling(mel.hop_length // config.samples_per_step, config.upsampling_taps, mel.framing)
         speakers = config.num_speakers
         self.speaker_embedding = nn.Embedding(speakers, config.speaker_channels) if speakers else None
         order = config.linear_prediction_order
         self.predictor = LinearPredictor(mel, order) if order else None
         self.pitch_lag = PitchLag(mel) if order else None
+        if self.pitch_lag is not None:
+            self.pitch_lag.check_step(config.samples_per_step)
 
-        if self.distribution.is_continuous:
-            self.input: nn.Module = nn.Linear(4 if order else 1, config.residual_channels)
-        else:
-            self.input = nn.Embedding(self.distribution.num_parameters, config.residual_channels)
-        self.layers: Sequence[GatedResidualLayer] = nn.ModuleList(  # type: ignore[assignment]
+        # The dilated layers, once for each step.
+        self.input = self._build_input()
+        self.layers: Sequence[GatedResidualLayer] = self._build_layers()
+        # W_skip of all layers side by side: the sum over layers is one product of all their outputs.
+        half, layers = config.gate_channels // 2, len(config.dilations)
+        self.skip = nn.Linear(layers * half, config.skip_channels)
+        self.skip_scale = math.sqrt(1 / layers) if config.skip_scale is None else config.skip_scale
+
+        # The sample network, once for each sample: what the layers say to each place in the step, and what is near.
+        self.output_1 = nn.Linear(config.skip_channels, config.samples_per_step * config.sample_channels)
+        near = config.recent_excitations
+        self.recent = nn.Linear(near + 3, config.sample_channels, bias=False) if near else None
+        self.output_2 = nn.Linear(config.sample_channels, self.distribution.num_parameters)
+        self._initialise()
+
+    def _build_input(self) -> nn.Module:
+        if not self.distribution.is_continuous:
+            return nn.Embedding(self.distribution.num_parameters, self.config.residual_channels)
+        return nn.Linear(self.num_inputs, self.config.residual_channels)
+
+    def _build_layers(self) -> Any:
+        config = self.config
+        speaker_channels = config.speaker_channels if config.num_speakers else 0
+        return nn.ModuleList(
             GatedResidualLayer(
                 residual_channels=config.residual_channels,
                 gate_channels=config.gate_channels,
-                conditioning_channels=config.conditioning_channels + (config.speaker_channels if speakers else 0),
+                conditioning_channels=config.conditioning_channels + speaker_channels,
                 kernel_size=config.kernel_size,
                 dilation=dilation,
                 residual_scale=config.residual_scale,
-                is_last=index == layers - 1,
+                is_last=index == len(config.dilations) - 1,
             )
             for index, dilation in enumerate(config.dilations)
         )
-        # W_skip of all layers side by side: the sum over layers is one product of all their outputs.
-        self.skip = nn.Linear(layers * half, config.skip_channels)
-        self.skip_scale = math.sqrt(1 / layers) if config.skip_scale is None else config.skip_scale
-        self.output_1 = nn.Linear(config.skip_channels, config.skip_channels)
-        self.output_2 = nn.Linear(config.skip_channels, self.distribution.num_parameters)
-        self._initialise()
 
     def _initialise(self) -> None:
         half = self.config.gate_channels // 2
@@ -121,6 +141,8 @@ class WaveNet(nn.Module):
                 nn.init.normal_(layer.residual.weight, std=(half * len(self.layers)) ** -0.5)
         nn.init.normal_(self.skip.weight, std=half**-0.5)
         nn.init.normal_(self.output_1.weight, std=(2 / self.config.skip_channels) ** 0.5)
+        if self.recent is not None:
+            nn.init.normal_(self.recent.weight, std=self.recent.in_features**-0.5)
         nn.init.normal_(self.output_2.weight, std=0.01)
         for linear in (self.skip, self.output_1, self.output_2):
             nn.init.zeros_(linear.bias)
@@ -133,6 +155,34 @@ class WaveNet(nn.Module):
                 self.output_2.bias[2 * components :] = widths + without_prediction
 
     @property
+    def num_inputs(self) -> int:
+        """Numbers that the first layer reads for a step; 0 for mu-law levels, which are looked up."""
+        if not self.distribution.is_continuous:
+            return 0
+        # The last step's samples and excitations and this one's echoes, and the prediction of its first sample.
+        return 3 * self.samples_per_step + 1 if self.predictor is not None else 1
+
+    @property
+    def history_length(self) -> int:
+        """Past samples that a step reads as they are: those of the step before, and those of the linear predictor."""
+        return max(self.config.linear_prediction_order, self.samples_per_step)
+
+    @property
+    def excitation_length(self) -> int:
+        """Past excitations that a step reads as they are: for the longest echo, or those most recent."""
+        longest = 1 if self.pitch_lag is None else self.pitch_lag.longest
+        return max(longest, self.samples_per_step, self.config.recent_excitations)
+
+    @property
+    def past_length(self) -> int:
+        """Past samples on which one sample's law depends directly.
+
+        The receptive field of the layers, before it the longest echo, and before that what the linear predictor reads.
+        """
+        lag = 0 if self.pitch_lag is None else self.pitch_lag.longest
+        return self.receptive_field + lag + self.config.linear_prediction_order
+
+    @property
     def receptive_field(self) -> int:
         """Past samples that one prediction sees."""
         return self.config.receptive_field
@@ -142,7 +192,14 @@ class WaveNet(nn.Module):
         """The same in milliseconds."""
         return 1000 * self.receptive_field / self.sample_rate
 
-    def condition(self, mel: Tensor, speaker: Tensor | None = None, *, padded: bool = False) -> Conditioning:
+    def condition(
+        self,
+        mel: Tensor,
+        speaker: Tensor | None = None,
+        *,
+        padded: bool = False,
+        voiced_temperature: float = 1.0,
+    ) -> Conditioning:
         """Everything at frame rate, once per utterance.
 
         Args:
@@ -150,6 +207,7 @@ class WaveNet(nn.Module):
             speaker: Index of each utterance's voice (batch,); needed if and only if the network has several.
             padded: The mel already holds `config.margin_frames` neighbouring frames on each side; otherwise the first
                 and last frame are repeated.
+            voiced_temperature: Factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
         """
         margin = self.config.margin_frames
         if not padded:
@@ -157,15 +215,16 @@ class WaveNet(nn.Module):
         own = mel[..., margin : mel.shape[-1] - margin]
         batch, _, frames = own.shape
         coefficients, scale = own.new_zeros(batch, frames, 0), own.new_ones(batch, frames)
-        distance = torch.ones_like(scale, dtype=torch.long)
+        lag, spread = torch.ones_like(scale, dtype=torch.long), torch.ones_like(scale)
         if self.predictor is not None and self.pitch_lag is not None:
             coefficients, scale = self.predictor(own)
-            distance = self.pitch_lag(own) - self.pitch_lag.lead
+            lag, voicing = self.pitch_lag(own)
+            spread = 1 - (1 - voiced_temperature) * voicing
         embedding = own.new_zeros(batch, 0)
         if self.speaker_embedding is not None:
             assert speaker is not None, "a network with several voices needs `speaker`"
             embedding = self.speaker_embedding(speaker)
-        return Conditioning(self.context_net(mel), coefficients, scale, distance, embedding)
+        return Conditioning(self.context_net(mel), coefficients, scale, lag, spread, embedding)
 
     def forward(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None = None) -> Tensor:
         """Parameters of each sample's law given the true samples before it (teacher forcing).
@@ -173,56 +232,93 @@ class WaveNet(nn.Module):
         Args:
             waveform: (batch, frames · hop_length), in [-1, 1).
             conditioning: Of these frames.
-            past: The `linear_prediction_order` samples before the first, zero where an utterance begins.
+            past: The `history_length` samples before the first, zero where an utterance begins.
 
         Returns:
             (batch, time, num_parameters), float32: row t depends on samples before t only.
         """
-        before = F.pad(waveform, (1, 0))[:, :-1]
-        location, scale = torch.zeros_like(waveform), torch.ones_like(waveform)
+        step, near, (batch, time) = self.samples_per_step, self.config.recent_excitations, waveform.shape
         with torch.autocast(waveform.device.type, enabled=False):  # the waveform's own digits: float32 even here
-            if self.predictor is not None:
-                past = waveform.new_zeros(len(waveform), self.config.linear_prediction_order) if past is None else past
-                before[:, 0] = past[:, -1]
-                location = predict(torch.cat([past, waveform], dim=1), conditioning.coefficients, self.hop_length)
-                scale = conditioning.scale.repeat_interleave(self.hop_length, dim=1)
-            residual = (waveform - location) / scale
-            period_ago = echo(residual, conditioning.distance.repeat_interleave(self.hop_length, dim=1))
-            x = self.read(before, location, F.pad(residual, (1, 0))[:, :-1], period_ago)
+            past = waveform.new_zeros(batch, self.history_length) if past is None else past
+            location, scale = self.predict(waveform, conditioning, past)
+            excitation = self.excite(waveform, location, scale)
+            echoes = echo(excitation, conditioning.lag.repeat_interleave(self.hop_length, dim=1))
+            known, heard = torch.cat([past, waveform], dim=1), F.pad(excitation, (max(step, near), 0))
+            x = self.read(
+                known[:, -time - step : -step].unflatten(1, (-1, step)),
+                location[:, ::step],
+                heard[:, -time - step : -step].unflatten(1, (-1, step)),
+                echoes.unflatten(1, (-1, step)),
+            )
         h = self.upsample(conditioning, operand_dtype(x))
         gates = []
         for layer in self.layers:
             x, z = layer(x, h)
             gates.append(z)
-        return self.output(torch.cat(gates, dim=-1), location, scale)
+        places = self.places(torch.cat(gates, dim=-1)).flatten(1, 2)
+        recent = heard[:, -time - near : -1].unfold(1, near, 1) if near else heard[:, :0]
+        return self.law(places, recent, known[:, -time - 1 : -1], location, echoes, scale)
 
-    def read(self, before: Tensor, location: Tensor, residual: Tensor, period_ago: Tensor) -> Tensor:
-        """What enters the first layer: the last sample, and what linear prediction has to say; all arguments (...).
+    def predict(self, waveform: Tensor, conditioning: Conditioning, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Where linear prediction expects each sample, and how far off it expects to be: both (batch, time)."""
+        if self.predictor is None:
+            return torch.zeros_like(waveform), torch.ones_like(waveform)
+        order = self.config.linear_prediction_order
+        location = predict(torch.cat([past[:, -order:], waveform], dim=1), conditioning.coefficients, self.hop_length)
+        return location, conditioning.scale.repeat_interleave(self.hop_length, dim=1)
+
+    def excite(self, waveform: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """What linear prediction left of samples, in units of its expected size, as the network reads it: all (...).
+
+        White, of unit size whatever the loudness, and so the clearest view of the past that there is. The logarithm in
+        asinh takes the force out of the rare large ones.
+        """
+        return torch.asinh((waveform - location) / scale)
+
+    def read(self, before: Tensor, location: Tensor, excitation: Tensor, echoes: Tensor) -> Tensor:
+        """What enters the first layer for a step of G samples. LPCNet (Valin & Skoglund 2019) reads the first three.
 
         Args:
-            before: The sample before the one to be predicted.
-            location: Where linear prediction expects the next one.
-            residual: How far off it was with the last one, in units of its expected size: white, of unit size, and so
-                the clearest view of the past that there is. LPCNet reads the same three (Valin & Skoglund 2019).
-            period_ago: The residual about one pitch period before; see `vocoder.model.pitch`.
+            before: The samples (..., G) of the step before.
+            location: Where linear prediction expects the first sample of the step (...).
+            excitation: What it left of the step before (..., G).
+            echoes: The excitation about one pitch period before each sample of the step (..., G); see
+                `vocoder.model.pitch`.
 
         Returns:
             x (..., residual_channels).
         """
         if isinstance(self.distribution, MuLawCategorical):
-            return self.input(self.distribution.encode(before))
-        if self.predictor is None:
-            return self.input(before.unsqueeze(-1))
-        return self.input(torch.stack([before, location, torch.asinh(residual), torch.asinh(period_ago)], dim=-1))
+            return self.input(self.distribution.encode(before[..., 0]))
+        inputs = torch.cat([before, location.unsqueeze(-1), excitation, echoes], dim=-1)
+        return self.input(inputs[..., : self.num_inputs])
 
     def upsample(self, conditioning: Conditioning, dtype: torch.dtype = torch.float32) -> Tensor:
-        """h at sample rate, the speaker's embedding beside it: (batch, frames · hop_length, channels)."""
+        """h of each step, the speaker's embedding beside it: (batch, frames · hop_length / G, channels)."""
         h = self.upsampling(conditioning.context).to(dtype)
         speaker = conditioning.speaker.to(dtype).unsqueeze(1).expand(-1, h.shape[1], -1)
         return torch.cat([h, speaker], dim=-1) if speaker.shape[-1] else h
 
-    def output(self, gates: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-        """All layers' z side by side (..., layers · half) to the parameters (..., num_parameters) of the law."""
+    def places(self, gates: Tensor) -> Tensor:
+        """What the layers say to each sample of a step: (..., layers · half) → (..., G, sample_channels)."""
         s = F.relu(self.skip(gates) * self.skip_scale)
-        parameters = self.output_2(F.relu(self.output_1(s))).float()
+        return self.output_1(s).unflatten(-1, (self.samples_per_step, -1))
+
+    def law(
+        self, places: Tensor, recent: Tensor, before: Tensor, location: Tensor, echo: Tensor, scale: Tensor
+    ) -> Tensor:
+        """Run the sample network: parameters (..., num_parameters) of each sample's law, float32.
+
+        Args:
+            places: What the layers say to the sample (..., sample_channels).
+            recent: The excitation of those just before it (..., recent_excitations), the oldest first.
+            before: The sample before it (...).
+            location: Where linear prediction expects it (...).
+            echo: The excitation about one pitch period before it (...).
+            scale: How far off linear prediction expects to be (...).
+        """
+        y = places
+        if self.recent is not None:
+            y = y + self.recent(torch.cat([recent, torch.stack([before, location, echo], dim=-1)], dim=-1))
+        parameters = self.output_2(F.relu(y)).float()
         return self.distribution.place(parameters, location, scale) if self.predictor is not None else parameters

@@ -13,7 +13,6 @@ from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
 from vocoder.inference.checks import check_speaker
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.distributions import LEVELS, MuLawCategorical, OutputDistribution
-from vocoder.model.prediction import predict
 from vocoder.model.wavenet import Conditioning
 
 
@@ -74,23 +73,19 @@ def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: i
         TypeError: As `infer`, of `speaker`.
         ValueError: Likewise.
     """
-    network, hop_length, order = model.network, model.hop_length, model.config.network.linear_prediction_order
-    echo = 0 if network.pitch_lag is None else network.pitch_lag.longest
-    first, last = (
-        max(0, begin - network.receptive_field - echo - order) // hop_length,
-        -(-(begin + length) // hop_length),
-    )
+    network, hop_length, history = model.network, model.hop_length, model.network.history_length
+    first, last = max(0, begin - network.past_length) // hop_length, -(-(begin + length) // hop_length)
     conditioning = _condition(model, waveform, speaker).slice_frames(first, last)
     config = model.config.waveform
-    given = F.pad(config.gain * pre_emphasis(waveform, config.pre_emphasis), (order, 0))
-    given = given[None, first * hop_length : last * hop_length + order].to(conditioning.scale)
+    given = F.pad(config.gain * pre_emphasis(waveform, config.pre_emphasis), (history, 0))
+    given = given[None, first * hop_length : last * hop_length + history].to(conditioning.scale)
     shown = slice(begin - first * hop_length, begin - first * hop_length + length)
-    samples = given[:, order:]
-    parameters = network(samples, conditioning, given[:, :order])[0, shown]
+    past, samples = given[:, :history], given[:, history:]
+    parameters = network(samples, conditioning, past)[0, shown]
     return Passage(
         samples[0, shown],
         parameters,
-        predict(given, conditioning.coefficients, hop_length)[0, shown] if order else None,
+        network.predict(samples, conditioning, past)[0][0, shown] if network.predictor is not None else None,
         -network.distribution.log_prob(parameters, samples[0, shown]) / math.log(2),
     )
 

@@ -1,0 +1,152 @@
+"""One step of generation on tensors: what `WaveNet.forward` computes for a whole segment, for the next G samples alone.
+
+Written once: the reference engine runs it, and ONNX exports it. Other engines are judged by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vocoder.model.wavenet import WaveNet
+
+# From the parameters (rows, num_parameters) of a sample's laws and its place in the step to the samples (rows,).
+Choose = Callable[[Tensor, int], Tensor]
+
+
+@dataclass
+class State:
+    """The past, as far as the next step depends on it. Each part is a ring: slot t mod slots holds time t.
+
+    Attributes:
+        position: Samples made so far (1,), integer.
+        layer_inputs: The last (kernel_size - 1) · dilation inputs of each layer, one layer's ring after the other's
+            (slots, rows, residual_channels); time is counted in steps.
+        waveform: The last `history_length` samples (rows, slots).
+        excitation: What linear prediction left of the last `excitation_length` samples (rows, slots).
+    """
+
+    position: Tensor
+    layer_inputs: Tensor
+    waveform: Tensor
+    excitation: Tensor
+
+    def clone(self) -> State:
+        """A copy that may be written to."""
+        return State(*(getattr(self, part.name).clone() for part in fields(self)))
+
+    def silence(self, row: int) -> None:
+        """Let one row's past be silence."""
+        self.layer_inputs[:, row], self.waveform[row], self.excitation[row] = 0, 0, 0
+
+
+class Step(nn.Module):
+    """The next `samples_per_step` samples of several utterances side by side.
+
+    The past inputs of all layers lie in one tensor of rings: one gather reads them and one scatter replaces the oldest.
+
+    Args:
+        network: In eval mode. W and V of each layer are copied here, side by side, once.
+    """
+
+    taps: Tensor
+    slots: Tensor
+    first_slot: Tensor
+
+    def __init__(self, network: WaveNet) -> None:
+        super().__init__()
+        self.network = network
+        config, device = network.config, network.skip.weight.device
+        dilations = torch.tensor(config.dilations, device=device)
+        slots = (config.kernel_size - 1) * dilations
+        # Tap k reads x[n - (K-1-k)d] at step n; the oldest lies in the slot that x[n] will take.
+        taps = torch.arange(config.kernel_size - 1, device=device) * dilations[:, None]
+        self.register_buffer("taps", taps, persistent=False)
+        self.register_buffer("slots", slots, persistent=False)
+        self.register_buffer("first_slot", slots.cumsum(0) - slots, persistent=False)
+        self.weights = [torch.cat([layer.W, layer.V], dim=1).detach() for layer in network.layers]
+
+    def initial_state(self, rows: int) -> State:
+        """A past of silence."""
+        network, zeros = self.network, self.network.skip.weight.detach().new_zeros
+        return State(
+            position=torch.zeros(1, dtype=torch.long, device=self.slots.device),
+            layer_inputs=zeros(int(self.slots.sum()), rows, network.config.residual_channels),
+            waveform=zeros(rows, network.history_length),
+            excitation=zeros(rows, network.excitation_length),
+        )
+
+    def forward(
+        self, state: State, h: Tensor, coefficients: Tensor, scale: Tensor, lag: Tensor, choose: Choose
+    ) -> tuple[Tensor, Tensor]:
+        """Make the samples of one step, and move the state on in place.
+
+        Args:
+            state: The past.
+            h: Conditioning of this step (rows, channels).
+            coefficients: Linear predictor of its frame (rows, order).
+            scale: Expected size of its excitation (rows,).
+            lag: How far back the echo lies (rows,), in samples, integer.
+            choose: Draws each sample from its law, or says which it was.
+
+        Returns:
+            The samples (rows, G) and the parameters of their laws (rows, G, num_parameters).
+        """
+        network, step, t = self.network, self.network.samples_per_step, state.position
+        echoes = self._echoes(state, lag)
+        past, location = self._predict(state, t, coefficients)
+        x = network.read(past[:, :step].flip(-1), location, self._last(state.excitation, t, step).flip(-1), echoes)
+        places = network.places(self._run_layers(state, x, h))
+        samples, laws = [], []
+        for place in range(step):
+            past, location = self._predict(state, t, coefficients) if place else (past, location)
+            recent = self._last(state.excitation, t, network.config.recent_excitations).flip(-1)
+            law = network.law(places[:, place], recent, past[:, 0], location, echoes[:, place], scale)
+            sample = choose(law, place)
+            self._note(state.waveform, t, sample)
+            self._note(state.excitation, t, network.excite(sample, location, scale))
+            samples.append(sample)
+            laws.append(law)
+            t = t + 1
+        state.position += step
+        return torch.stack(samples, dim=1), torch.stack(laws, dim=1)
+
+    def _echoes(self, state: State, lag: Tensor) -> Tensor:
+        """The excitation one lag before each sample of the step (rows, G)."""
+        within = torch.arange(self.network.samples_per_step, device=lag.device)
+        return state.excitation.gather(1, (state.position + within - lag[:, None]) % state.excitation.shape[1])
+
+    def _predict(self, state: State, t: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """The last samples, the newest first, and the linear prediction p[t] = Σ_k a[k] · waveform[t - 1 - k]."""
+        past = self._last(state.waveform, t, self.network.history_length)
+        return past, (coefficients * past[:, : coefficients.shape[1]]).sum(dim=-1)
+
+    def _run_layers(self, state: State, x: Tensor, h: Tensor) -> Tensor:
+        """All layers' z side by side (rows, layers · half); notes each layer's input."""
+        n = state.position // self.network.samples_per_step
+        past = state.layer_inputs[self.first_slot[:, None] + (n + self.taps) % self.slots[:, None]]
+        inputs, gates = [], []
+        for layer, weight, taps in zip(self.network.layers, self.weights, past.unbind(), strict=True):
+            inputs.append(x)
+            a = F.linear(torch.cat([*taps.unbind(), x, h], dim=-1), weight, layer.bias)
+            a_filter, a_gate = a.chunk(2, dim=-1)
+            z = torch.tanh(a_filter) * torch.sigmoid(a_gate)
+            x = layer.add_residual(x, z)
+            gates.append(z)
+        state.layer_inputs.index_put_((self.first_slot + n % self.slots,), torch.stack(inputs))
+        return torch.cat(gates, dim=-1)
+
+    @staticmethod
+    def _last(ring: Tensor, t: Tensor, count: int) -> Tensor:
+        """What a ring holds of the `count` samples before t, the newest first: (rows, count)."""
+        ages = torch.arange(1, count + 1, device=ring.device)
+        return ring.index_select(1, (t - ages) % ring.shape[1])
+
+    @staticmethod
+    def _note(ring: Tensor, t: Tensor, value: Tensor) -> None:
+        """Put the value (rows,) of time t into its slot."""
+        ring.index_copy_(1, t % ring.shape[1], value.unsqueeze(1))
