@@ -77,7 +77,7 @@ def assert_same(one: Any, other: Any, at: str = "", *, tolerance: float = 0.0) -
         assert one == other, at
 
 
-WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
+WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
 
 
 @pytest.fixture(scope="module")
