@@ -15,7 +15,7 @@ from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.wavenet import Conditioning, WaveNet
-from vocoder.training.optimizer import MuonAdamW
+from vocoder.training.optimizer import Group, MuonAdamW
 from vocoder.training.schedule import rate_factor
 
 Batch = dict[str, Tensor]
@@ -172,20 +172,9 @@ class VocoderModule(LightningModule):
                 f"model.decay_steps is {decay_steps} and trainer.max_steps {total}. Set `--trainer.max_steps`, or "
                 "`--model.decay_steps 0`, or branch off from a running one with `--run.decay_from`."
             )
-        kernel, decay = self.network.upsampling.kernel, self.hparams["weight_decay"]
-        groups: dict[tuple[bool, float], list[Tensor]] = {}
-        for name, parameter in self.network.named_parameters():
-            by_muon = parameter.ndim == 2 and name.split(".")[0] in HIDDEN
-            shrinks = parameter.ndim > 1 and parameter is not kernel
-            groups.setdefault((by_muon, decay if shrinks else 0.0), []).append(parameter)
-        return MuonAdamW(
-            [
-                {"params": some, "muon": muon, "weight_decay": weight_decay}
-                for (muon, weight_decay), some in groups.items()
-            ],
-            # A run in float32 is for CPUs that have no instructions for bfloat16.
-            dtype=torch.bfloat16 if "bf16" in str(self.trainer.precision) else torch.float32,
-        )
+        # A run in float32 is for CPUs that have no instructions for bfloat16.
+        dtype = torch.bfloat16 if "bf16" in str(self.trainer.precision) else torch.float32
+        return MuonAdamW(parameter_groups(self.network, self.hparams["weight_decay"]), dtype)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rates: by the step alone, so that a run goes on as if it had never stopped."""
@@ -202,6 +191,19 @@ class VocoderModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = rates["Muon" if group["muon"] else "AdamW"]
         self.log_dict({f"lr-{name}": rate for name, rate in rates.items()})
+
+
+def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:
+    """Say how each weight is stepped: matrices of the hidden layers by Muon; biases and the kernel without decay."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
+        by_muon = parameter.ndim == 2 and name.split(".")[0] in HIDDEN
+        shrinks = parameter.ndim > 1 and parameter is not network.upsampling.kernel
+        groups.setdefault((by_muon, shrinks), []).append(parameter)
+    return [
+        {"params": parameters, "muon": by_muon, "weight_decay": weight_decay if shrinks else 0.0}
+        for (by_muon, shrinks), parameters in groups.items()
+    ]
 
 
 def draw_past_noise(seeds: Tensor, length: int) -> Tensor:
