@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,15 @@ def decay_after(updates: float, most: float) -> float:
     return min(most, (1 + updates) / (10 + updates))
 
 
+def moving_average(most: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Give the update that `torch.optim.swa_utils.AveragedModel` calls, with the decay of `decay_after`."""
+
+    def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        torch._foreach_lerp_(average, current, 1 - decay_after(float(updates), most))
+
+    return update
+
+
 class AveragedWeights(WeightAveraging):
     """Lightning's, with a decay that grows with the steps; the count of updates is in the checkpoint.
 
@@ -34,10 +44,7 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-            torch._foreach_lerp_(average, current, 1 - decay_after(float(updates), decay))
-
-        super().__init__(use_buffers=False, multi_avg_fn=update)
+        super().__init__(use_buffers=False, multi_avg_fn=moving_average(decay))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep the average where training runs: at this point the module itself is still on the CPU."""
