@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -77,7 +78,7 @@ def assert_same(one: Any, other: Any, at: str = "", *, tolerance: float = 0.0) -
         assert one == other, at
 
 
-WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
+WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,71 @@ def test_a_run_killed_by_the_system_goes_on_from_its_last_checkpoint(tmp_path, u
     assert read_diary(tmp_path / "diary") == (whole := read_diary(uninterrupted / "diary"))[:8] + whole[5:]
     expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
     assert_same(ended["state_dict"], expected["state_dict"], tolerance=1e-4)  # another process may round otherwise
+
+
+def rates(folder: Path) -> list[float]:
+    """Muon's learning rate at each step that was logged."""
+    text = max((folder / "metrics").glob("version_*/metrics.csv")).read_text()
+    return [float(row["lr-Muon"]) for row in csv.DictReader(text.splitlines()) if row["lr-Muon"]]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and "decayed" not in path.parts
+    }
+
+
+def test_a_decay_falls_to_zero_and_leaves_the_run_that_it_branches_off_from_as_it_was(tmp_path, uninterrupted):
+    run(tmp_path, max_steps=10)
+    last, before = tmp_path / "run" / "checkpoints" / "last.ckpt", bytes_of(tmp_path / "run")
+    values = tiny_recipe(tmp_path, max_steps=20, log_every_n_steps=1)
+    vocoder("fit", values, "--run.decay_from", str(last), "--model.decay_steps", "4")
+    assert bytes_of(tmp_path / "run") == before
+    decayed = tmp_path / "run" / "decayed"
+    ended = torch.load(decayed / "checkpoints" / "last.ckpt", weights_only=True)
+    assert ended["global_step"] == 14
+    assert int(ended["averaging_state"]["n_averaged"]) == 14
+    assert rates(decayed) == pytest.approx([0.02, 0.015, 0.01, 0.005])
+    run(tmp_path, resume=True)
+    # The branch saw what the run sees after step 10; the run then ended as if nothing had branched off.
+    diary, whole = read_diary(tmp_path / "diary"), read_diary(uninterrupted / "diary")
+    assert diary == whole[:14] + whole[10:]
+    expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
+    for key in WHAT_TRAINING_KNOWS:
+        assert_same(ended[key], expected[key], key)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.decay_steps", "0"], r"needs a length, but model.decay_steps is 0\. Set it"),
+        (["--ckpt_path", "last"], r"there is also ckpt_path\. .*`--run.overwrite true`"),
+        (["--run.start_from", "kathleen-64"], r"there is also run.start_from\. "),
+        (["--run.decay_from", "nowhere.ckpt"], r"there is no file nowhere\.ckpt"),
+    ],
+)
+def test_a_decay_that_makes_no_sense_says_why(tmp_path, uninterrupted, options, message):
+    last = str(uninterrupted / "run" / "checkpoints" / "last.ckpt")
+    with pytest.raises(ValueError, match=message):
+        vocoder("fit", tiny_recipe(tmp_path), "--run.decay_from", last, "--model.decay_steps", "4", *options)
+
+
+def test_a_run_without_an_end_goes_on_until_it_is_stopped_and_from_where_it_was(tmp_path, uninterrupted):
+    with pytest.raises(Killed, match="at step 13"):
+        run(tmp_path, max_steps=-1, die_at=13)
+    assert checkpoints(tmp_path)["last.ckpt"]["global_step"] == 10
+    run(tmp_path, resume=True)  # to step 20
+    whole = read_diary(uninterrupted / "diary")
+    assert read_diary(tmp_path / "diary") == whole[:13] + whole[10:]
+    expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
+    assert_same(ended["state_dict"], expected["state_dict"])
+
+
+def test_the_rate_of_a_run_gone_on_with_is_the_one_asked_for_now(tmp_path):
+    run(tmp_path, max_steps=6)
+    values = tiny_recipe(tmp_path, max_steps=9, log_every_n_steps=1)
+    vocoder("fit", values, "--ckpt_path", "last", "--model.muon_learning_rate", "0.01")
+    assert rates(tmp_path / "run") == pytest.approx([0.01, 0.01, 0.01])
 
 
 @pytest.mark.slow

@@ -23,9 +23,10 @@ from vocoder.data.corpora import read_corpus
 from vocoder.data.segments import Cut, RandomSegments, WholeUtterances
 from vocoder.inference.models import load_model
 from vocoder.training import callbacks
-from vocoder.training.callbacks import Throughput, WholeFiles, draw_clips
+from vocoder.training.callbacks import Throughput, WholeFiles
 from vocoder.training.cli import take_weights
-from vocoder.training.module import VocoderModule
+from vocoder.training.listen import draw_clips
+from vocoder.training.module import VocoderModule, draw_past_noise
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -37,7 +38,12 @@ pytestmark = [
 
 def module(**changes) -> VocoderModule:
     config = tiny_config(**changes)
-    return VocoderModule(config.mel, config.network, learning_rate=0.01, warmup_steps=5)
+    noise = 0.2 if config.network.linear_prediction_order else 0.0
+    return VocoderModule(config.mel, config.network, learning_rate=0.01, warmup_steps=5, past_noise=noise)
+
+
+def trainer_of(steps: int) -> SimpleNamespace:
+    return SimpleNamespace(max_steps=steps, precision="32-true")
 
 
 def batch_for(model: VocoderModule, root: Path, size: int = 2) -> dict[str, torch.Tensor]:
@@ -48,16 +54,15 @@ def batch_for(model: VocoderModule, root: Path, size: int = 2) -> dict[str, torc
 
 
 def optimise(model: VocoderModule, batch: dict[str, torch.Tensor], steps: int) -> list[float]:
-    model.trainer = SimpleNamespace(max_steps=steps)
-    configured = model.configure_optimizers()
-    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-    losses = []
+    model.trainer = trainer_of(steps)
+    optimizer, losses = model.configure_optimizers(), []
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
     for _ in range(steps):
         loss = model.nll(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
         losses.append(float(loss.detach()))
     return losses
 
@@ -92,37 +97,79 @@ def test_each_voice_has_its_own_likelihood_once_it_learned_something(tmp_path):
     assert first != second
 
 
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero_at_the_last_step():
+def test_a_fall_needs_an_end():
     model = module()
-    model.trainer = SimpleNamespace(max_steps=25)
-    factor = model.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
-    assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert [factor(step) for step in (5, 15, 24, 25, 26)] == pytest.approx([1.0, 0.5, 0.05, 0.0, 0.0])
-
-
-def test_no_warm_up_is_possible():
-    config = tiny_config()
-    model = VocoderModule(config.mel, config.network, warmup_steps=0)
-    model.trainer = SimpleNamespace(max_steps=10)
-    factor = model.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
-    assert factor(0) == 1.0
-
-
-def test_a_run_without_an_end_is_refused():
-    model = module()
-    model.trainer = SimpleNamespace(max_steps=-1)
-    with pytest.raises(ValueError, match=r"max_steps is -1\. Set `--trainer.max_steps`"):
+    model.trainer = trainer_of(-1)
+    model.configure_optimizers()
+    model.hparams["decay_steps"] = 5
+    with pytest.raises(ValueError, match=r"decay_steps is 5 and trainer.max_steps -1\. Set `--trainer.max_steps`"):
         model.configure_optimizers()
 
 
-def test_matrices_decay_and_biases_and_the_upsampling_kernel_do_not():
+def test_muon_steps_the_hidden_matrices_and_adamw_shrinks_no_bias_and_no_kernel():
     model = module(num_speakers=2)
-    model.trainer = SimpleNamespace(max_steps=10)
-    decays, keeps = model.configure_optimizers()["optimizer"].param_groups
-    assert (decays["weight_decay"], keeps["weight_decay"]) == (0.01, 0.0)
-    kept = {name for name, p in model.network.named_parameters() if any(p is q for q in keeps["params"])}
-    assert kept == {n for n, _ in model.network.named_parameters() if n.endswith("bias") or n == "upsampling.kernel"}
-    assert len(decays["params"]) + len(keeps["params"]) == len(list(model.parameters()))
+    model.trainer = trainer_of(10)
+    of = {}
+    for group in model.configure_optimizers().param_groups:
+        for name, p in model.network.named_parameters():
+            if any(p is q for q in group["params"]):
+                assert name not in of
+                of[name] = (group["muon"], group["weight_decay"])
+    assert of.keys() == {name for name, _ in model.network.named_parameters()}
+    assert of["layers.0.W"] == of["layers.5.V"] == of["layers.2.residual.weight"] == of["skip.weight"] == (True, 0.01)
+    assert of["input.weight"] == of["speaker_embedding.weight"] == (False, 0.01)
+    assert all(how == (False, 0.0) for name, how in of.items() if name.endswith("bias") or name == "upsampling.kernel")
+    assert not any(muon for name, (muon, _) in of.items() if name.startswith("context_net"))
+
+
+def test_noise_needs_a_unit():
+    config = tiny_config(linear_prediction_order=0)
+    with pytest.raises(ValueError, match=r"past_noise is 0\.2 and .*order is 0\. Set `--model.past_noise 0`"):
+        VocoderModule(config.mel, config.network)
+    assert VocoderModule(config.mel, config.network, past_noise=0).hparams["past_noise"] == 0
+
+
+def test_the_network_reads_a_noisy_past_and_predicts_the_clean_sample(tmp_path, monkeypatch):
+    """The noise is past_noise · level · scale, level uniform in [0, 1] for each segment."""
+    model = module()
+    batch = batch_for(model, tmp_path, size=40)
+    (waveform, past), scale, heard, predicted = model.target(batch), model.condition(batch).scale, [], []
+    forward, log_prob = model.network.forward, model.network.distribution.log_prob
+    monkeypatch.setattr(model.network, "forward", lambda *given: heard.append(given) or forward(*given))
+    monkeypatch.setattr(
+        model.network.distribution, "log_prob", lambda *given: predicted.append(given[1]) or log_prob(*given)
+    )
+    with torch.no_grad():
+        model.nll(batch, 0.5)
+    seen, _, seen_past = heard[0]
+    assert torch.equal(predicted[0], waveform)
+    levels = ((seen - waveform) / scale.repeat_interleave(16, 1)).square().mean(1).sqrt() / 0.5
+    # 256 samples tell a level to 4.4 % (one standard deviation); 40 uniform ones have a mean of 0.5 ± 0.046.
+    assert ((levels > 0) & (levels < 1.2)).all()
+    assert 0.35 < float(levels.mean()) < 0.65
+    assert float(levels.std()) > 0.2
+    before = ((seen_past - past) / scale[:, :1]).square().mean(1).sqrt() / 0.5
+    assert torch.corrcoef(torch.stack([before, levels]))[0, 1] > 0.9  # 16 samples tell a level to 18 %
+
+
+def test_a_segments_noise_is_its_own():
+    seeds = torch.tensor([5, 2**62, 7])
+    noise = draw_past_noise(seeds, 100)
+    torch.randn(3)
+    assert torch.equal(draw_past_noise(seeds[1:2], 100), noise[1:2])
+    assert len({row.sum().item() for row in noise}) == 3
+
+
+def test_validation_is_clean_and_training_is_not(tmp_path):
+    model = module()
+    batch, logged = batch_for(model, tmp_path), {}
+    model.log = lambda name, value, **options: logged.update({name: float(value)})
+    model.log_dict = lambda values, **options: None
+    with torch.no_grad():
+        clean, noisy = float(model.nll(batch)), float(model.training_step(batch, 0))
+        model.validation_step(batch, 0)
+        model.test_step(batch, 0)
+    assert logged["val/nll"] == logged["test/nll"] == clean != noisy
 
 
 def test_validation_weighs_each_sample_alike(tmp_path):
@@ -213,7 +260,7 @@ def test_a_run_writes_its_numbers_down(finished):
         values = [float(row[name]) for row in rows if row[name]]
         assert len(values) == len(set(values)) == len(steps), name  # each its own, none left over from a step before
     assert len([row for row in rows if row["val/nll_bits"]]) == 2
-    assert any(name.startswith("lr-AdamW") for name in rows[0])
+    assert {"lr-AdamW", "lr-Muon"} <= rows[0].keys()
 
 
 def test_a_run_lets_itself_be_heard_and_seen(finished):
@@ -264,7 +311,7 @@ def test_fine_tuning_begins_with_the_model_s_own_weights(finished, tmp_path):
     config, last = tiny_config(), next((finished / "run" / "checkpoints").glob("last*.ckpt"))
     make_corpus(tmp_path / "corpus")
     values = recipe(tmp_path, config.mel, config.network, max_steps=3)
-    values["model"]["learning_rate"] = 0.0
+    values["model"] |= {"learning_rate": 0.0, "muon_learning_rate": 0.0}
     vocoder("fit", values, "--run.start_from", str(last))
     begun = checkpoint(tmp_path)["state_dict"]
     for name, value in load_model(last).network.state_dict().items():
@@ -277,12 +324,21 @@ def test_a_model_of_another_shape_cannot_be_fine_tuned(finished):
         take_weights(module(skip_channels=20), str(last))
 
 
-def test_a_new_run_in_an_old_folder_replaces_its_last_checkpoint(tmp_path):
+def test_no_run_is_replaced_unasked(tmp_path):
     make_corpus(tmp_path / "corpus")
     config = tiny_config()
-    for steps in (6, 3):
-        vocoder("fit", recipe(tmp_path, config.mel, config.network, max_steps=steps, enable_progress_bar=False))
-        assert checkpoint(tmp_path)["global_step"] == steps
+    vocoder("fit", recipe(tmp_path, config.mel, config.network, max_steps=6, enable_progress_bar=False))
+    kept = checkpoint(tmp_path)["state_dict"]
+    again = recipe(tmp_path, config.mel, config.network, max_steps=3, enable_progress_bar=False)
+    with pytest.raises(FileExistsError, match=r"run holds one\. .*`--ckpt_path last`.*`--run.overwrite true`"):
+        vocoder("fit", again)
+    for name, value in checkpoint(tmp_path)["state_dict"].items():
+        assert torch.equal(value, kept[name])
+    with pytest.raises(ValueError, match="A corpus is a folder"):
+        vocoder("fit", again, "--run.overwrite", "true", "--data.root", str(tmp_path / "misspelled"))
+    assert checkpoint(tmp_path)["global_step"] == 6
+    vocoder("fit", again, "--run.overwrite", "true")
+    assert checkpoint(tmp_path)["global_step"] == 3
 
 
 def test_a_misspelled_key_is_named(tmp_path, capsys):

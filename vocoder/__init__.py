@@ -15,8 +15,8 @@ The rooms of the package, in the order in which the signal flows:
     inference   `Vocoder`: loading, checking, inferring, streaming
     plots       pictures of mels, runs and networks
     data        corpora for training
-    training    the Lightning module and the command `fit`
     evaluation  measures, a page to listen to, blind tests
+    training    the Lightning module and the command `fit`
     interop     other projects' models and pipelines
     cli         the command line
 

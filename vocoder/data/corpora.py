@@ -6,9 +6,9 @@ Two layouts: LJSpeech's (`metadata.csv` beside `wavs/<id>.<any audio extension>`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,13 @@ class Utterance:
         id: Its name within the corpus; decides which split it belongs to.
         path: The audio file.
         samples: Its length, at its own rate; 0 before it was checked.
+        corpus: The name of the corpus that it is from, where there are several.
     """
 
     id: str
     path: Path
     samples: int = 0
+    corpus: str = ""
 
 
 class CorpusError(ValueError):
@@ -158,6 +160,32 @@ def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     test = [u for u in rest[:-1] if _hash(u) < 2 * HELD_OUT] or rest[:1]
     train = sorted(rest[len(test) :], key=lambda utterance: utterance.id)
     return {"validation": validation, "test": test, "train": train}
+
+
+def split_each(corpora: Mapping[str, Sequence[Utterance]]) -> dict[str, list[Utterance]]:
+    """Divide several corpora, each by itself, so that an utterance's part does not depend on what lies beside it.
+
+    Args:
+        corpora: Utterances by their corpus' name, which then stands before their ids. A corpus of fewer than three
+            utterances goes to `train`.
+
+    Returns:
+        As `split`; corpora in their order.
+
+    Raises:
+        CorpusError: No corpus has three utterances.
+    """
+    parts: dict[str, list[Utterance]] = {"validation": [], "test": [], "train": []}
+    for name, utterances in corpora.items():
+        divided = split(utterances) if len(utterances) >= 3 else {"train": list(utterances)}
+        for part, some in divided.items():
+            parts[part] += [replace(u, id=f"{name}/{u.id}", corpus=name) for u in some]
+    if not parts["validation"]:
+        raise CorpusError(
+            f"Validation and test need an utterance each of a corpus with at least three, but none of "
+            f"{', '.join(corpora)} has as many. Cut long recordings into sentences."
+        )
+    return parts
 
 
 def _hash(utterance: Utterance) -> float:

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset, Sampler
 from vocoder.data.corpora import CorpusError, Utterance
 
 Item = dict[str, Tensor]
+ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
+LOUDEST = 0.999  # of samples that a gain may make
 
 
 @dataclass(frozen=True)
@@ -83,26 +85,72 @@ def _changed(utterance: Utterance, reason: str) -> CorpusError:
     )
 
 
-class RandomSegments(Dataset[Item]):
-    """Endless segments, cut uniformly over the corpus' time: an utterance comes up in proportion to its length.
+@dataclass(frozen=True)
+class Augmentation:
+    """What is varied about a segment: a voice is the same, louder or softer, and by either pole of a loudspeaker.
 
-    Args:
-        utterances: To cut from.
-        cut: How.
-        frames: Length of a segment.
-        seed: Of the sequence; item i is a function of seed and i alone.
+    Attributes:
+        gain_db: The least and the largest gain, uniform in dB; less where a sample would leave (-1, 1).
+        flip_sign: Whether half of the segments are turned upside down.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], cut: Cut, *, frames: int, seed: int) -> None:
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    flip_sign: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.gain_db
+        if low > high:
+            raise ValueError(f"A gain lies between the least and the largest, but data.gain_db is {low}, {high}. Swap.")
+
+    def __call__(self, waveform: Tensor, random: np.random.Generator) -> Tensor:
+        """Give another version of a segment (time,)."""
+        gain = 10 ** (random.uniform(*self.gain_db) / 20)
+        peak = float(waveform.abs().max())
+        if gain > 1 and gain * peak > LOUDEST:
+            gain = max(1.0, LOUDEST / peak)
+        if self.flip_sign and random.random() < 0.5:
+            gain = -gain
+        return waveform if gain == 1 else waveform * gain
+
+
+class RandomSegments(Dataset[Item]):
+    """Endless segments, cut uniformly over a corpus' time: an utterance comes up in proportion to its length.
+
+    Args:
+        utterances: The utterances to cut from, of one corpus or of several.
+        cut: How a piece is taken out of an utterance.
+        frames: The length of a segment.
+        seed: The sequence's seed; item i is a function of seed and i alone.
+        balance: The power of its length by which a corpus comes up: 1 by its time, 0 all corpora alike.
+        augmentation: What is varied about a segment.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        cut: Cut,
+        *,
+        frames: int,
+        seed: int,
+        balance: float = 1.0,
+        augmentation: Augmentation = Augmentation(),
+    ) -> None:
         self.utterances, self.cut, self.frames, self.seed = utterances, cut, frames, seed
+        self.augmentation = augmentation
         self.starts = [max(1, cut.frames(u) - frames + 1) for u in utterances]
-        weights = np.array([cut.frames(u) for u in utterances], dtype=np.float64)
+        lengths: dict[str, int] = {}
+        for u in utterances:
+            lengths[u.corpus] = lengths.get(u.corpus, 0) + cut.frames(u)
+        weights = np.array([cut.frames(u) * lengths[u.corpus] ** (balance - 1.0) for u in utterances])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __getitem__(self, index: int) -> Item:
+        """Cut a segment: the items of `Cut`, and `seed` (), from which the noise that training adds to it follows."""
         random = np.random.default_rng((self.seed, index))
         chosen = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.utterances) - 1)
-        return self.cut(self.utterances[chosen], int(random.integers(self.starts[chosen])), self.frames)
+        item = self.cut(self.utterances[chosen], int(random.integers(self.starts[chosen])), self.frames)
+        waveform = self.augmentation(item["waveform"], random)
+        return {**item, "waveform": waveform, "seed": torch.tensor(int(random.integers(2**63)))}
 
 
 class WholeUtterances(Dataset[Item]):

@@ -61,7 +61,8 @@ class GatedUnit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:
         a_filter, a_gate = a.to(torch.promote_types(a.dtype, torch.float32)).chunk(2, dim=-1)
-        filtered, gate = torch.tanh(a_filter), torch.sigmoid(a_gate)
+        # tanh(x) = 2 σ(2x) - 1: on a CPU torch takes ten times as long for a tanh as for a sigmoid.
+        filtered, gate = (2 * a_filter).sigmoid_().mul_(2).sub_(1), torch.sigmoid(a_gate)
         ctx.save_for_backward(filtered, gate)
         return (filtered * gate).to(a.dtype)
 
@@ -69,7 +70,7 @@ class GatedUnit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         filtered, gate = ctx.saved_tensors
-        by_gate = grad * gate
+        by_gate = grad.to(gate.dtype) * gate  # a product of two types is slow
         by_both = by_gate * filtered
         grad_a = torch.empty(*grad.shape[:-1], 2 * grad.shape[-1], dtype=grad.dtype, device=grad.device)
         grad_filter, grad_gate = grad_a.chunk(2, dim=-1)

@@ -1,8 +1,8 @@
 """How many samples per second a training step takes in: `python -m vocoder.training.benchmark --help`.
 
-A step is mel → loss → gradients on random audio, without the optimiser. Beside it, when `--peer` names a checkout of
-r9y9/wavenet_vocoder, its own model and loss at the geometry of its MoL recipe, the two in turn, so that the ratio
-holds on a machine whose speed drifts.
+A step is mel → loss → gradients on random audio; what the optimizer takes on top of it stands beside. When `--peer`
+names a checkout of r9y9/wavenet_vocoder, its own model and loss at the geometry of its MoL recipe follow, without an
+optimizer; all in turn, so that the ratio holds on a machine whose speed drifts.
 """
 
 from __future__ import annotations
@@ -14,40 +14,46 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.engines.peers import importing_from, r9y9_network
-from vocoder.training.module import VocoderModule
+from vocoder.training.module import VocoderModule, parameter_groups
+from vocoder.training.optimizer import MuonAdamW
 
-Step = Callable[[], Tensor]
+Step = Callable[[], Any]
+OPTIMIZER = "optimizer"
 
 
-def our_step(network: str, batch_size: int, frames: int, *, at_once: int) -> Step:
-    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`.
+def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> dict[str, Step]:
+    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`, and what steps its weights.
 
     Gradients of `at_once` segments at a time are summed, as the trainer's `accumulate_grad_batches` does: on a CPU,
     what fits its caches is faster than a whole batch, and the gradients are the same.
     """
-    module = VocoderModule(MelConfig(), NETWORKS[network])
+    past_noise = 0.2 if NETWORKS[network].linear_prediction_order else 0.0
+    module = VocoderModule(MelConfig(), NETWORKS[network], past_noise=past_noise)
+    optimizer = MuonAdamW(parameter_groups(module.network, module.hparams["weight_decay"]))
     time_ = frames * module.mel_config.hop_length
     waveform = 0.1 * torch.randn(at_once, sum(module.margin) + time_)
     span = torch.tensor([[-100, frames + 100]]).expand(at_once, -1)  # the middle of a longer utterance
-    batch = {"waveform": waveform, "mask": torch.ones(at_once, time_, dtype=torch.bool), "span": span}
+    mask, seed = torch.ones(at_once, time_, dtype=torch.bool), torch.arange(at_once)
+    batch = {"waveform": waveform, "mask": mask, "span": span, "seed": seed}
 
-    def step() -> Tensor:
+    def gradients() -> Tensor:
         module.zero_grad()
         total = torch.zeros(())
         for _ in range(batch_size // at_once):
             with torch.autocast("cpu", torch.bfloat16):
-                nll = module.nll(batch) * (at_once / batch_size)
+                nll = module.nll(batch, past_noise) * (at_once / batch_size)
             nll.backward()
             total += nll.detach()
         return total
 
-    return step
+    return {f"{network} bf16": gradients, OPTIMIZER: optimizer.step}
 
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
@@ -98,26 +104,29 @@ def main(arguments: list[str] | None = None) -> None:
     if options.batch_size % options.at_once:
         parser.error(f"--batch-size must be a multiple of --at-once, but is {options.batch_size}")
     size = options.batch_size, options.frames
-    steps = {f"{options.network} bf16": our_step(options.network, *size, at_once=options.at_once)}
+    steps = our_steps(options.network, *size, at_once=options.at_once)
     if options.peer:
         steps["r9y9/wavenet_vocoder"] = peer_step(options.peer, *size)
     samples = options.batch_size * options.frames * MelConfig().hop_length
     seconds = measure(steps, options.repetitions)
+    optimizer = statistics.median(seconds.pop(OPTIMIZER))
     rows = [
         {
             "model": name,
             "samples_per_second": round(samples / statistics.median(runs)),
             "seconds_per_step": [round(run, 3) for run in runs],
-            "samples_per_step": samples,
+            "samples_per_update": samples,
             "threads": torch.get_num_threads(),
         }
         for name, runs in seconds.items()
     ]
+    rows[0]["optimizer_seconds"] = round(optimizer, 4)
     if options.json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
         print(f"{row['model']:24} {row['samples_per_second']:>9,} samples/s")
+    print(f"{'optimizer, per update':24} {1000 * optimizer:>9.1f} ms")
     if options.peer:
         ours, peer = seconds.values()
         ratio = statistics.median(other / own for own, other in zip(ours, peer, strict=True))

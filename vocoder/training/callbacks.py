@@ -1,73 +1,52 @@
-"""What a run shows and keeps beside its loss: speed, sound, pictures, checkpoints."""
+"""What a run shows and keeps beside its loss: speed and checkpoints; which callbacks every recipe has."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
 
-from vocoder.engines import create_engine
-from vocoder.engines.noise import draw_noise
-from vocoder.features.audio import save_audio
-from vocoder.training.module import VocoderModule
+from vocoder.training.averaging import AveragedWeights
+from vocoder.training.listen import Listen
 
 
-def default_callbacks(root: Path, *, checkpoint_every: int, ema_decay: float, clip_frames: int) -> list[Callback]:
-    """The callbacks of every recipe.
+def default_callbacks(
+    root: Path, *, checkpoint_every: int, ema_decay: float, clip_frames: int, clips: int
+) -> list[Callback]:
+    """Give the callbacks of every recipe.
 
     Args:
         root: The run's folder: `checkpoints/` and `samples/` appear in it.
-        checkpoint_every: Steps between two writings of `last.ckpt`: what a killed run loses at most.
-        ema_decay: Of the weights' moving average, which validation, export and inference use.
-        clip_frames: Length of the sound made at each validation, in frames; 0 for none.
+        checkpoint_every: The steps between two writings of `last.ckpt`: what a killed run loses at most.
+        ema_decay: The largest decay of the weights' moving average, which validation, export and inference use.
+        clip_frames: The length of each sound made at validation, in frames; 0 for none.
+        clips: The number of sounds made at validation.
     """
     folder = root / "checkpoints"
-    callbacks: list[Callback] = [
-        AveragedWeights(decay=ema_decay, use_buffers=False),
-        LastCheckpoint(
-            folder,
-            save_top_k=0,
-            save_last=True,
-            every_n_train_steps=checkpoint_every,
-            enable_version_counter=False,  # a folder has one last checkpoint, the latest run's
-        ),
-        ModelCheckpoint(
-            folder,
-            filename="best-{step}-{val/nll_bits:.4f}",
-            monitor="val/nll_bits",
-            auto_insert_metric_name=False,
-            save_top_k=1,
-            save_on_train_epoch_end=False,
-        ),
-        LearningRateMonitor("step"),
+    last = LastCheckpoint(
+        folder,
+        save_top_k=0,
+        save_last=True,
+        every_n_train_steps=checkpoint_every,
+        enable_version_counter=False,  # a folder has one last checkpoint, the latest run's
+    )
+    listen = [Listen(root / "samples", clip_frames, clips)] if clip_frames else []
+    return [
+        *listen,  # before the average, which gives the validated weights back when an epoch ends
+        AveragedWeights(ema_decay),
+        last,
+        BestCheckpoint(folder, "val/nll_bits", "min", "best-{step}-{val/nll_bits:.4f}"),
+        BestCheckpoint(folder, "val/pesq", "max", "best-pesq-{step}-{val/pesq:.3f}"),
         Throughput(),
         Facts(),
     ]
-    return [*callbacks, Listen(root / "samples", clip_frames)] if clip_frames else callbacks
-
-
-class AveragedWeights(EMAWeightAveraging):
-    """Lightning's, without its warning that validation and test restore no average: they get it as the weights."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep the average where training runs: at this point the module itself is still on the CPU."""
-        self._device = trainer.strategy.root_device
-        super().setup(trainer, pl_module, stage)
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Restore current and averaged weights when a run goes on."""
-        if trainer.state.fn == "fit":
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -102,6 +81,33 @@ class LastCheckpoint(ModelCheckpoint):
         trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """The checkpoint of the validation with the best value of a metric; none while there is no value.
+
+    Args:
+        folder: The folder for the checkpoint.
+        metric: The metric's name.
+        mode: Whether the best is the `min` or the `max`.
+        filename: The file's name, with places for the step and the metric.
+    """
+
+    def __init__(self, folder: Path, metric: str, mode: str, filename: str) -> None:
+        super().__init__(
+            folder,
+            filename=filename,
+            monitor=metric,
+            mode=mode,
+            auto_insert_metric_name=False,
+            save_top_k=1,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if it is the best so far: PESQ may not be installed, or fail for all clips."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, pl_module)
+
+
 class Facts(Callback):
     """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
 
@@ -114,6 +120,11 @@ class Facts(Callback):
 
 class StepsBar(RichProgressBar):
     """Lightning's bar, counting a run's steps: a run is one epoch, and an epoch's number says nothing."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """What is left of the run; a run without an end is counted without one."""
+        return super().total_train_batches if self.trainer.max_steps > 0 else math.inf
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "
@@ -151,74 +162,3 @@ class Throughput(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget what was counted: the clock would run on."""
         self.samples = 0
-
-
-class Listen(Callback):
-    """At each validation, the loudest clip of the first held-out utterance: original, teacher-forced and generated.
-
-    Each sample of the teacher-forced clip was drawn with the true past before it: it sounds good long before the
-    generated one does, whose past is its own. Files go to the run's folder, and to Weights & Biases if that is on.
-
-    Args:
-        folder: For the files.
-        frames: Length of the clip.
-    """
-
-    def __init__(self, folder: Path, frames: int) -> None:
-        self.folder, self.frames = folder, frames
-
-    @rank_zero_only
-    @torch.no_grad()
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Render and log."""
-        if batch_idx > 0 or trainer.sanity_checking:
-            return
-        assert isinstance(pl_module, VocoderModule)
-        clips = self.render(pl_module, batch)
-        step, sample_rate = trainer.global_step, pl_module.mel_config.sample_rate
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, waveform in clips.items():
-            save_audio(self.folder / f"{step:07d}-{name}.wav", waveform, sample_rate)
-        picture = draw_clips(clips, pl_module)
-        picture.savefig(self.folder / f"{step:07d}.png", dpi=100)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                audio = [clip.float().cpu().numpy() for clip in clips.values()]
-                logger.log_audio("clips", audio, step, sample_rate=[sample_rate] * len(clips), caption=list(clips))
-                logger.log_image("log-mel", [picture], step, caption=[", ".join(clips)])
-
-    def render(self, module: VocoderModule, batch: Any) -> dict[str, Tensor]:
-        """Waveforms (time,) by name, all of the same stretch."""
-        network, hop_length = module.network, module.mel_config.hop_length
-        waveform, past = module.target(batch)
-        conditioning = module.condition(batch)
-        frames = min(self.frames, conditioning.frames)
-        level = waveform[0].view(-1, hop_length).square().sum(1)
-        loudness = level.unfold(0, frames, 1).sum(1)
-        start = int(loudness.argmax())
-        clip = slice(start * hop_length, (start + frames) * hop_length)
-        noise = draw_noise(network.distribution, 0, [0], 0, waveform.shape[1]).to(waveform.device)
-        forced = network.distribution.sample(network(waveform, conditioning, past), noise)
-        with torch.autocast(waveform.device.type, enabled=False):
-            engine = create_engine("auto", network)
-            part = conditioning.slice_frames(start, start + frames)
-            generated, _ = engine.generate(part, noise[:, : frames * hop_length], engine.initial_state(1))
-        return {"original": waveform[0, clip], "teacher-forced": forced[0, clip], "generated": generated[0]}
-
-
-def draw_clips(clips: dict[str, Tensor], module: VocoderModule) -> Any:
-    """Mels of waveforms (time,) side by side on one scale, as a matplotlib figure."""
-    from vocoder.plots import draw_mels
-
-    dialect = module.log_mel.config
-    missing = max(0, dialect.n_fft - min(map(len, clips.values())))  # a clip too short to be reflected ends in silence
-    mels = {name: module.log_mel(F.pad(clip[None], (0, missing)))[0].cpu() for name, clip in clips.items()}
-    return draw_mels(mels, dialect)

@@ -26,6 +26,7 @@ from vocoder.training.module import VocoderModule
 log = logging.getLogger(__name__)
 
 NEEDLESS_WARNINGS = (
+    "The dirpath has changed from",  # a decay goes on from another run's checkpoint in a folder of its own
     "Checkpoint directory .* exists and is not empty",  # a run goes on in its own folder
     ".*your dataloader is not resumable",  # it is: `Continuing` begins at the step that the trainer has come to
     ".* does not have many workers",  # to read short stretches needs few
@@ -59,25 +60,39 @@ class VocoderCLI(LightningCLI):
         """Add the `run` group, and say which numbers follow from which."""
         parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
-        parser.add_argument("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
-        parser.add_argument("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
-        parser.add_argument("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights.")
-        parser.add_argument("--run.clip_frames", type=int, default=40, help="Frames of sound per validation; 0: none.")
-        parser.add_argument("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
-        parser.add_argument("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+        add = parser.add_argument
+        add("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
+        add("--run.overwrite", type=bool, default=False, help="Start anew in a folder that holds a run's checkpoints.")
+        add("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
+        add("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights, at most.")
+        add("--run.clip_frames", type=int, default=100, help="Frames of each sound made at validation; 0: none.")
+        add("--run.clips", type=int, default=8, help="Utterances of which sound is made and measured at validation.")
+        add("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
+        add("--run.decay_from", type=str, help="Checkpoint of a run, from which on the learning rate falls to zero.")
+        add("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps all it writes; a decay has a folder of its own within that of its run."""
+        run = self._get(self.config_init, "run")
+        return Path(run.folder) / "decayed" if run.decay_from else Path(run.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every recipe wants to what the YAML asks for."""
-        run = self._get(self.config_init, "run")
-        root = Path(run.folder)
-        clip_frames = run.clip_frames if self.subcommand == "fit" else 0
+        run, root, fits = self._get(self.config_init, "run"), self.folder, self.subcommand == "fit"
+        if fits:
+            refuse_to_replace(root, going_on=self._get(self.config_init, "ckpt_path"), overwrite=run.overwrite)
         callbacks = default_callbacks(
-            root, checkpoint_every=run.checkpoint_every, ema_decay=run.ema_decay, clip_frames=clip_frames
+            root,
+            checkpoint_every=run.checkpoint_every,
+            ema_decay=run.ema_decay,
+            clip_frames=run.clip_frames if fits else 0,
+            clips=run.clips,
         )
         asked = self._get(self.config_init, "trainer")
         if asked.logger in (None, True):
             asked.logger = [CSVLogger(root, name="metrics")]
-            if run.wandb and self.subcommand == "fit":
+            if run.wandb and fits:
                 asked.logger.append(_wandb_logger(root))
         bar = [] if asked.enable_progress_bar is False else [StepsBar()]
         ours = {
@@ -85,14 +100,74 @@ class VocoderCLI(LightningCLI):
             "callbacks": [*callbacks, *bar, *_listed(asked.callbacks)],
             "plugins": [WholeFiles(), *_listed(asked.plugins)],
             "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
+            "max_epochs": -1 if asked.max_epochs is None else asked.max_epochs,  # a run is one epoch, however long
         }
+        if run.decay_from and fits:
+            ours["max_steps"] = self._end_of_decay(run.decay_from)
         return super().instantiate_trainer(**{**ours, **kwargs})
 
+    def _end_of_decay(self, checkpoint: str) -> int:
+        """The step at which a decay from a checkpoint ends.
+
+        Raises:
+            ValueError: There is no such checkpoint, the decay has no length, or the run shall begin elsewhere too.
+        """
+        given = {
+            "ckpt_path": self._get(self.config_init, "ckpt_path"),
+            "run.start_from": self._get(self.config_init, "run").start_from,
+        }
+        others = [name for name, value in given.items() if value is not None]
+        if others:
+            raise ValueError(
+                f"A decay begins with the checkpoint in run.decay_from, but there is also {' and '.join(others)}. "
+                "Leave one of them out; a decay that was interrupted begins again with `--run.overwrite true`."
+            )
+        steps = self.model.hparams["decay_steps"]
+        if steps < 1:
+            raise ValueError(
+                f"A decay needs a length, but model.decay_steps is {steps}. Set it: `--model.decay_steps 2000`."
+            )
+        if not Path(checkpoint).is_file():
+            raise ValueError(
+                f"run.decay_from must be a checkpoint of a run, but there is no file {checkpoint}. Runs keep theirs in "
+                "<run.folder>/checkpoints/."
+            )
+        begin = int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        log.info("From step %d of %s the learning rate falls to zero at step %d.", begin, checkpoint, begin + steps)
+        return begin + steps
+
     def before_fit(self) -> None:
-        """Take the weights of the model to fine-tune, unless the run is gone on with, which has its own by then."""
-        model = self._get(self.config_init, "run").start_from
-        if model is not None and self._get(self.config_init, "ckpt_path") is None:
-            take_weights(self.model, model)
+        """Say where the run begins: with the checkpoint to decay from, or with the weights of a model to fine-tune.
+
+        A run that is gone on with has its own weights by then.
+        """
+        run, going_on = self._get(self.config_init, "run"), self._get(self.config_init, "ckpt_path")
+        if run.overwrite and going_on is None:
+            self.datamodule.setup("fit")  # the old run goes when nothing is in the way of the new one
+            for path in (self.folder / "checkpoints").glob("*.ckpt"):
+                path.unlink(missing_ok=True)
+        if run.decay_from is not None:
+            self.config_init["fit"]["ckpt_path"] = run.decay_from
+        elif run.start_from is not None and going_on is None:
+            take_weights(self.model, run.start_from)
+
+
+def refuse_to_replace(root: Path, *, going_on: str | None, overwrite: bool) -> None:
+    """Keep a new run out of a folder that holds another one's checkpoints.
+
+    Args:
+        root: The run's folder.
+        going_on: The checkpoint that the run goes on from, or None for a new one.
+        overwrite: Whether it was asked for.
+
+    Raises:
+        FileExistsError: There are checkpoints.
+    """
+    if going_on is None and not overwrite and any((root / "checkpoints").glob("*.ckpt")):
+        raise FileExistsError(
+            f"No run is replaced unasked, but {root} holds one. Go on with it: `--ckpt_path last`; keep it: another "
+            "`--run.folder`; or replace it: `--run.overwrite true`."
+        )
 
 
 def take_weights(module: VocoderModule, model: str) -> None:

@@ -5,36 +5,47 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import grad_norm
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.wavenet import Conditioning, WaveNet
+from vocoder.training.optimizer import Group, MuonAdamW
+from vocoder.training.schedule import rate_factor
 
 Batch = dict[str, Tensor]
 log = logging.getLogger(__name__)
+
+HIDDEN = ("layers", "skip", "hidden", "output_1", "output_2")  # parts of the network whose matrices Muon steps
 
 
 class VocoderModule(LightningModule):
     """Maximum likelihood training of a WaveNet.
 
     A batch has `waveform` (batch, margin + time + margin), `mask` (batch, time), `span` (batch, 2) and, for several
-    voices, `speaker` (batch,); see `vocoder.data.segments.Cut`. Mels are computed here, on the training device.
+    voices, `speaker` (batch,); see `vocoder.data.segments.Cut`. Segments to train on have a `seed` (batch,) each, from
+    which their noise follows. Mels are computed here, on the training device.
 
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
-        network: Size and shape; likewise.
-        learning_rate: At its peak.
-        warmup_steps: Steps of linear rise to the peak; from there it falls linearly to zero at the trainer's last step.
-        weight_decay: Of matrices; not of biases, nor of the upsampling kernel, which interpolates.
+        network: The network's size and shape; a plain dict when a checkpoint is loaded.
+        learning_rate: The peak of AdamW's, which steps all that Muon does not.
+        muon_learning_rate: The peak of Muon's, which steps the matrices of the hidden layers.
+        warmup_steps: The steps of linear rise to the peaks.
+        decay_steps: The steps of linear fall to zero at the trainer's last step; 0 for a constant rate.
+        weight_decay: The share of matrices that a step of rate 1 would take off; biases and the upsampling kernel,
+            which interpolates, stay.
+        past_noise: The largest level of the noise on the past that the network reads while it trains, in units of the
+            linear predictor's expected residual. So it learns to go on from its own imperfect samples as it must when
+            it generates (Valin & Skoglund 2019, "LPCNet", section 3.3).
+
+    Raises:
+        ValueError: There shall be noise on the past, but no linear prediction.
     """
 
     def __init__(
@@ -42,8 +53,11 @@ class VocoderModule(LightningModule):
         mel: MelConfig = MelConfig(),
         network: NetworkConfig = NetworkConfig(),
         learning_rate: float = 2e-3,
+        muon_learning_rate: float = 0.02,
         warmup_steps: int = 200,
+        decay_steps: int = 0,
         weight_decay: float = 0.01,
+        past_noise: float = 0.2,
     ) -> None:
         super().__init__()
         mel = from_dict(MelConfig, mel) if isinstance(mel, dict) else mel
@@ -54,10 +68,18 @@ class VocoderModule(LightningModule):
                 "mel": to_dict(mel),
                 "network": to_dict(network),
                 "learning_rate": learning_rate,
+                "muon_learning_rate": muon_learning_rate,
                 "warmup_steps": warmup_steps,
+                "decay_steps": decay_steps,
                 "weight_decay": weight_decay,
+                "past_noise": past_noise,
             }
         )
+        if past_noise and not network.linear_prediction_order:
+            raise ValueError(
+                f"Noise on the past is measured in units of the linear predictor's residual, but model.past_noise is "
+                f"{past_noise} and network.linear_prediction_order is 0. Set `--model.past_noise 0`."
+            )
         self.mel_config = mel
         # A dialect's layout is that of the mels that come and go; inside, bands are first.
         self.log_mel = LogMelSpectrogram(dataclasses.replace(mel, layout="bands_first"))
@@ -78,15 +100,27 @@ class VocoderModule(LightningModule):
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The samples to predict (batch, time), and those just before for the predictor: 0 before an utterance."""
-        begin, time, order = self.margin[0], batch["mask"].shape[1], self.network.config.linear_prediction_order
+        begin, time = self.margin[0], batch["mask"].shape[1]
+        order: int = getattr(self.network, "history_length", self.network.config.linear_prediction_order)
         waveform, first = batch["waveform"], batch["span"][:, :1] * self.mel_config.hop_length
         past = waveform[:, begin - order : begin] * (torch.arange(-order, 0, device=waveform.device) >= first)
         return waveform[:, begin : begin + time], past
 
-    def nll(self, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood of the samples with audio, in nats per sample."""
-        waveform, past = self.target(batch)
-        parameters = self.network(waveform, self.condition(batch), past)
+    def nll(self, batch: Batch, past_noise: float = 0.0) -> Tensor:
+        """Give the mean negative log-likelihood of the samples with audio, in nats per sample.
+
+        Args:
+            batch: The segments.
+            past_noise: The largest level of noise on what the network reads; what it shall predict stays clean.
+        """
+        (waveform, past), conditioning = self.target(batch), self.condition(batch)
+        seen, seen_past = waveform, past
+        if past_noise:
+            scale = conditioning.scale.repeat_interleave(self.mel_config.hop_length, dim=1)
+            scale = torch.cat([scale[:, :1].expand_as(past), scale], dim=1)
+            noise = scale * past_noise * draw_past_noise(batch["seed"], scale.shape[1])
+            seen_past, seen = past + noise[:, : past.shape[1]], waveform + noise[:, past.shape[1] :]
+        parameters = self.network(seen, conditioning, seen_past)
         log_prob = self.network.distribution.log_prob(parameters, waveform)
         mask = batch["mask"]
         return -(log_prob * mask).sum() / mask.sum()
@@ -101,7 +135,7 @@ class VocoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss."""
-        nll = self.nll(batch)
+        nll = self.nll(batch, self.hparams["past_noise"])
         self.log_dict({"train/nll": nll.detach(), "train/nll_bits": nll.detach() / math.log(2)})
         self.log("nll_bits", nll.detach() / math.log(2), prog_bar=True, logger=False)
         return nll
@@ -125,28 +159,63 @@ class VocoderModule(LightningModule):
         if every and (self.trainer.global_step + 1) % every == 0:
             self.log("train/gradient_norm", grad_norm(self.network, norm_type=2)["grad_2.0_norm_total"])
 
-    def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and linear decay to zero over the trainer's steps.
+    def configure_optimizers(self) -> MuonAdamW:
+        """Give the optimizer: Muon for the hidden layers' matrices, AdamW for the rest.
 
         Raises:
-            ValueError: The trainer has no `max_steps`.
+            ValueError: The learning rate shall fall to zero at the end of a run that has none.
         """
-        total, warmup = self.trainer.max_steps, max(1, self.hparams["warmup_steps"])
-        if total < 1:
+        decay_steps, total = self.hparams["decay_steps"], self.trainer.max_steps
+        if decay_steps and total < 1:
             raise ValueError(
-                f"The learning rate falls to zero at a run's last step, so a run needs their number, but "
-                f"trainer.max_steps is {total}. Set `--trainer.max_steps`."
+                f"The learning rate falls to zero over a run's last steps, so a run needs an end, but "
+                f"model.decay_steps is {decay_steps} and trainer.max_steps {total}. Set `--trainer.max_steps`, or "
+                "`--model.decay_steps 0`, or branch off from a running one with `--run.decay_from`."
             )
-        parameters = list(self.network.parameters())
-        decays = [p for p in parameters if p.ndim > 1 and p is not self.network.upsampling.kernel]
-        keeps = [p for p in parameters if p.ndim <= 1 or p is self.network.upsampling.kernel]
-        groups = [
-            {"params": decays, "weight_decay": self.hparams["weight_decay"]},
-            {"params": keeps, "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.hparams["learning_rate"], betas=(0.9, 0.99))
+        # A run in float32 is for CPUs that have no instructions for bfloat16.
+        dtype = torch.bfloat16 if "bf16" in str(self.trainer.precision) else torch.float32
+        return MuonAdamW(parameter_groups(self.network, self.hparams["weight_decay"]), dtype)
 
-        def factor(step: int) -> float:
-            return min((step + 1) / warmup, max(0.0, (total - step) / max(1, total - warmup)))
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rates: by the step alone, so that a run goes on as if it had never stopped."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, MuonAdamW)
+        total, hparams = self.trainer.max_steps, self.hparams
+        factor = rate_factor(
+            self.trainer.global_step,
+            warmup_steps=hparams["warmup_steps"],
+            decay_steps=hparams["decay_steps"],
+            end=total if total > 0 else None,
+        )
+        rates = {"AdamW": factor * hparams["learning_rate"], "Muon": factor * hparams["muon_learning_rate"]}
+        for group in optimizer.param_groups:
+            group["lr"] = rates["Muon" if group["muon"] else "AdamW"]
+        self.log_dict({f"lr-{name}": rate for name, rate in rates.items()})
 
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:
+    """Say how each weight is stepped: matrices of the hidden layers by Muon; biases and the kernel without decay."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
+        by_muon = parameter.ndim == 2 and name.split(".")[0] in HIDDEN
+        shrinks = parameter.ndim > 1 and parameter is not network.upsampling.kernel
+        groups.setdefault((by_muon, shrinks), []).append(parameter)
+    return [
+        {"params": parameters, "muon": by_muon, "weight_decay": weight_decay if shrinks else 0.0}
+        for (by_muon, shrinks), parameters in groups.items()
+    ]
+
+
+def draw_past_noise(seeds: Tensor, length: int) -> Tensor:
+    """Draw Gaussian noise for each segment, at a level of its own from 0 to 1: (batch, length), float32.
+
+    Args:
+        seeds: A seed for each segment (batch,): its noise is the same whatever batch it is in, also after a restart.
+        length: The number of samples.
+    """
+    rows, generator = [], torch.Generator(seeds.device)
+    for seed in seeds.tolist():
+        generator.manual_seed(seed)
+        level = torch.rand((), generator=generator, device=seeds.device)
+        rows.append(level * torch.randn(length, generator=generator, device=seeds.device))
+    return torch.stack(rows)
