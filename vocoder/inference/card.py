@@ -25,7 +25,7 @@ FACTS = {
     "language": "language",
     "licence": "licence",
     "steps": "steps",
-    "samples_per_step": "samples per step",
+    "samples_per_update": "samples per update",
     "validation_nll_bits": "validation NLL, bits per sample",
     "test_nll_bits": "test NLL, bits per sample",
 }

@@ -43,10 +43,14 @@ def draw_network(model: Vocoder) -> Figure:
 
 
 def trace_taps(config: NetworkConfig) -> list[np.ndarray]:
-    """Which samples are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output."""
+    """Which samples are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output.
+
+    Of each step of several samples its first.
+    """
     levels = [np.zeros(1, dtype=np.int64)]
     for dilation in reversed(config.dilations):
-        levels.append(np.unique(levels[-1][:, None] - dilation * np.arange(config.kernel_size)))
+        taps = config.samples_per_step * dilation * np.arange(config.kernel_size)
+        levels.append(np.unique(levels[-1][:, None] - taps))
     return levels[::-1]
 
 
@@ -61,7 +65,8 @@ def _show_taps(axis: Axes, config: NetworkConfig, sample_rate: int) -> None:
         root = levels[(cycle + 1) * config.layers_per_cycle].min()
         below, above = root + tree[within], root + tree[within + 1]
         if len(above) <= SEPARATE:
-            _show_lines(axis, above, config.dilations[layer] * np.arange(config.kernel_size), layer, colour)
+            taps = config.samples_per_step * config.dilations[layer] * np.arange(config.kernel_size)
+            _show_lines(axis, above, taps, layer, colour)
         else:
             _show_area(axis, below, above, layer, colour, 0.5)
     oldest, field = int(levels[0].min()), config.receptive_field

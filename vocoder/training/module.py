@@ -41,7 +41,7 @@ class VocoderModule(LightningModule):
         weight_decay: The share of matrices that a step of rate 1 would take off; biases and the upsampling kernel,
             which interpolates, stay.
         past_noise: The largest level of the noise on the past that the network reads while it trains, in units of the
-            linear predictor's expected residual. So it learns to go on from its own imperfect samples as it must when
+            expected excitation. So it learns to go on from its own imperfect samples as it must when
             it generates (Valin & Skoglund 2019, "LPCNet", section 3.3).
 
     Raises:
@@ -77,7 +77,7 @@ class VocoderModule(LightningModule):
         )
         if past_noise and not network.linear_prediction_order:
             raise ValueError(
-                f"Noise on the past is measured in units of the linear predictor's residual, but model.past_noise is "
+                f"Noise on the past is measured in units of the expected excitation, but model.past_noise is "
                 f"{past_noise} and network.linear_prediction_order is 0. Set `--model.past_noise 0`."
             )
         self.mel_config = mel
@@ -99,11 +99,10 @@ class VocoderModule(LightningModule):
         return self.network.condition(mel, batch.get("speaker"), padded=True)
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The samples to predict (batch, time), and those just before for the predictor: 0 before an utterance."""
-        begin, time = self.margin[0], batch["mask"].shape[1]
-        order: int = getattr(self.network, "history_length", self.network.config.linear_prediction_order)
+        """The samples to predict (batch, time), and those just before for the first step: 0 before an utterance."""
+        begin, time, history = self.margin[0], batch["mask"].shape[1], self.network.history_length
         waveform, first = batch["waveform"], batch["span"][:, :1] * self.mel_config.hop_length
-        past = waveform[:, begin - order : begin] * (torch.arange(-order, 0, device=waveform.device) >= first)
+        past = waveform[:, begin - history : begin] * (torch.arange(-history, 0, device=waveform.device) >= first)
         return waveform[:, begin : begin + time], past
 
     def nll(self, batch: Batch, past_noise: float = 0.0) -> Tensor:
