@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vocoder.config import SamplingConfig
 from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
 from vocoder.interop.r9y9 import import_r9y9
 
@@ -22,6 +24,13 @@ def add_export(commands: Any) -> None:
     export.add_argument("--data", help="what it was trained on, for the model card")
     export.add_argument("--licence", help="under which the weights may be used, for the model card; CC-BY-4.0 say")
     export.add_argument("--language", help="of the speech, for the model card; en say")
+    export.add_argument(
+        "--voiced-temperature",
+        type=float,
+        default=1.0,
+        help="factor on the spread of laws where the mel is voiced, which the model then declares; below 1 is less "
+        "hoarse: choose it on validation speech",
+    )
 
 
 def add_import_r9y9(commands: Any) -> None:
@@ -47,7 +56,8 @@ def _export(options: argparse.Namespace) -> None:
     bundle = load_checkpoint(options.checkpoint)
     told = {name: getattr(options, name) for name in FACTS}
     known = {name: fact for name, fact in told.items() if fact is not None}
-    _save(bundle._replace(training={**bundle.training, **known}), options)
+    config = replace(bundle.config, sampling=SamplingConfig(options.voiced_temperature))
+    _save(bundle._replace(config=config, training={**bundle.training, **known}), options)
 
 
 def _import_r9y9(options: argparse.Namespace) -> None:
