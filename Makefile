@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@echo "Ready. $(BIN)/vocoder --help shows the commands."
 
 demo: $(STAMP)  ## Train two minutes on the enclosed voice, then measure, and listen in runs/demo/evaluation/report/index.html
-	$(BIN)/vocoder fit --config recipes/demo/train.yaml $(ARGS)
+	$(BIN)/vocoder fit --config recipes/demo/train.yaml --run.overwrite true $(ARGS)
 	$(BIN)/vocoder export --overwrite runs/demo/checkpoints/last.ckpt runs/demo/bundle
 	$(BIN)/vocoder evaluate --model runs/demo/bundle --corpus recipes/demo --output-dir runs/demo/evaluation \
 	    --seconds 2 --overwrite

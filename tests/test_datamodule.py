@@ -20,7 +20,7 @@ MARGIN = 3 * HOP + (64 - HOP) // 2
 
 def datamodule(root, *, step: int = 0, rank: int = 0, world_size: int = 1, accumulate: int = 1, **changes):
     sizes = {"batch_size": 2, "segment_frames": 8, "validation_frames": 40, "num_workers": 0, **changes}
-    data = VocoderDataModule(str(root), tiny_mel_config(), 3, **sizes)
+    data = VocoderDataModule(root if isinstance(root, list) else str(root), tiny_mel_config(), 3, **sizes)
     data.trainer = SimpleNamespace(
         max_steps=6,
         global_step=step,
@@ -103,3 +103,39 @@ def test_a_corpus_at_another_rate_is_refused_with_the_remedy(tmp_path):
         soundfile.write(path, soundfile.read(path)[0], 16_000)
     with pytest.raises(CorpusError, match=r"16000 Hz instead of 8000(.|\n)*vocoder resample"):
         datamodule(tmp_path)
+
+
+def test_several_corpora_are_each_divided_as_if_alone(tmp_path, caplog):
+    for name, number in (("one", 5), ("two", 4), ("few", 2)):
+        make_corpus(tmp_path / name, number)
+    alone = {name: datamodule(tmp_path / name).splits for name in ("one", "two")}
+    with caplog.at_level(logging.INFO):
+        together = datamodule([str(tmp_path / name) for name in ("one", "two", "few")]).splits
+    for part, some in together.items():
+        expected = [f"{name}/{u.id}" for name in alone for u in alone[name][part]]
+        assert sorted(u.id for u in some) == sorted(expected + (["few/0", "few/1"] if part == "train" else []))
+        assert [u.corpus for u in some[:2]] == ["one", "two"]  # a few validate, and none is left out
+        assert all(u.id.split("/")[0] == u.corpus for u in some)
+    assert "Corpus few has fewer than three utterances: all are for training." in caplog.text
+
+
+def test_corpora_of_the_same_name_are_refused(tmp_path):
+    roots = [str(make_corpus(tmp_path / parent / "wavs")) for parent in ("one", "two")]
+    with pytest.raises(CorpusError, match=r"two are called wavs\. Rename one"):
+        datamodule(roots)
+
+
+def test_corpora_of_which_none_can_be_divided_are_refused(tmp_path):
+    roots = [str(make_corpus(tmp_path / name, 2)) for name in ("one", "two")]
+    with pytest.raises(CorpusError, match="none of one, two has as many"):
+        datamodule(roots)
+
+
+def test_a_run_without_an_end_never_runs_out_of_batches(tmp_path):
+    data = datamodule(make_corpus(tmp_path))
+    data.trainer.max_steps = -1
+    endless = data.train_dataloader()
+    assert len(endless) > 10**15
+    data.trainer.max_steps = 6
+    for one, other, _ in zip(endless, data.train_dataloader(), range(3), strict=False):
+        assert torch.equal(one["waveform"], other["waveform"])

@@ -59,14 +59,15 @@ def test_every_recipe_builds_a_model_and_data_that_agree(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_validates_within_its_run(name, monkeypatch):
+def test_every_recipe_validates_within_its_run_and_falls_to_zero(name, monkeypatch):
     cli = parse(name, monkeypatch)
+    assert 0 < cli.model.hparams["decay_steps"] <= cli.config.trainer.max_steps  # it ends well
     assert cli.config.trainer.val_check_interval <= cli.config.trainer.max_steps
     assert cli.config.trainer.check_val_every_n_epoch is None  # a run is one epoch
     assert cli.config.run.checkpoint_every <= cli.config.trainer.val_check_interval
 
 
-@pytest.mark.parametrize("name", ["folder", "ljspeech"])
+@pytest.mark.parametrize("name", ["finetune", "folder", "ljspeech"])
 def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
     assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64"])
 

@@ -12,7 +12,7 @@ import torch
 
 from conftest import tiny_config, tiny_mel_config
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.segments import Continuing, Cut, RandomSegments, WholeUtterances
+from vocoder.data.segments import Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.training.module import VocoderModule
 
@@ -203,3 +203,77 @@ def test_a_file_that_changes_during_a_run_is_named(tmp_path, damage):
         cut(utterance, 40, 16)
     with pytest.raises(CorpusError, match=r"a\.wav cannot be read any more"):
         cut(utterance, 55, 5)
+
+
+def sweep(gain_db: tuple[float, float], flip_sign: bool, waveform: torch.Tensor) -> list[torch.Tensor]:
+    augmentation = Augmentation(gain_db, flip_sign)
+    return [augmentation(waveform, np.random.default_rng(seed)) for seed in range(300)]
+
+
+def test_without_augmentation_a_segment_is_the_files_own_samples():
+    waveform = torch.tensor([0.5, -1.0])
+    assert Augmentation()(waveform, np.random.default_rng(0)) is waveform
+
+
+def test_gains_are_uniform_in_decibels_and_half_of_the_segments_are_upside_down():
+    made = torch.stack(sweep((-12.0, 6.0), True, torch.tensor([0.1, -0.02])))
+    torch.testing.assert_close(made[:, 1], -0.2 * made[:, 0])
+    decibels = 20 * (made[:, 0].abs() / 0.1).log10()
+    assert float(decibels.min()) >= -12.001
+    assert float(decibels.max()) <= 6.001
+    # 300 uniform gains over 18 dB: a mean of -3 ± 0.3 and a deviation of 5.2 ± 0.15, one standard error.
+    assert float(decibels.mean()) == pytest.approx(-3, abs=1)
+    assert float(decibels.std()) == pytest.approx(18 / 12**0.5, abs=0.5)
+    assert 110 < int((made[:, 0] < 0).sum()) < 190
+
+
+@pytest.mark.parametrize("peak", [0.3, 0.9, 0.9995, 1.0])
+def test_no_gain_makes_a_sample_leave_the_range(peak):
+    made = torch.stack(sweep((0.0, 20.0), False, torch.tensor([peak, -(2**-7)])))
+    assert float(made.abs().max()) <= max(peak, 0.999) + 1e-6
+    assert float(made[:, 1].abs().min()) >= 2**-7  # made louder, or left alone
+
+
+def test_silence_has_no_loudest_sample():
+    assert not torch.stack(sweep((0.0, 20.0), True, torch.zeros(4))).any()
+
+
+def test_a_gain_goes_from_the_least_to_the_largest():
+    with pytest.raises(ValueError, match=r"data\.gain_db is 3, -3\. Swap"):
+        Augmentation((3, -3))
+
+
+def test_an_augmented_segment_is_a_function_of_seed_and_index_and_cut_as_without(tmp_path):
+    _, cut = module_and_cut()
+    corpus = [write(tmp_path / f"{n}.wav", 60 * HOP) for n in range(3)]
+    plain = RandomSegments(corpus, cut, frames=4, seed=3)
+    varied = [
+        RandomSegments(corpus, cut, frames=4, seed=3, augmentation=Augmentation((-20.0, 0.0), True)) for _ in range(2)
+    ]
+    for index in (5, 2, 9):
+        one, other = (segments[index]["waveform"] for segments in varied)
+        assert torch.equal(one, other)
+        whole = plain[index]["waveform"]
+        torch.testing.assert_close(one, whole * (one[0] / whole[0]))
+        assert not torch.equal(one, whole)
+
+
+def test_each_segment_has_a_seed_of_its_own(tmp_path):
+    _, cut = module_and_cut()
+    segments = RandomSegments([write(tmp_path / "a.wav", 60 * HOP)], cut, frames=4, seed=0)
+    seeds = [int(segments[index]["seed"]) for index in range(50)]
+    assert len(set(seeds)) == 50
+    assert [int(segments[index]["seed"]) for index in range(50)] == seeds
+
+
+@pytest.mark.parametrize(("balance", "shares"), [(1.0, (0.1, 0.9)), (0.5, (0.25, 0.75)), (0.0, (0.5, 0.5))])
+def test_a_corpus_comes_up_in_proportion_to_a_power_of_its_time(balance, shares):
+    """A tenth of the time by itself, a quarter by its root, half if all are alike; within a corpus by length."""
+    lengths = {"small": (40, 60), "large": (300, 600)}
+    corpus = [Utterance(f"{name}/{n}", Path("unread"), n * HOP, name) for name in lengths for n in lengths[name]]
+    segments = RandomSegments(corpus, Cut(HOP, (0, 0)), frames=4, seed=0, balance=balance)
+    drawn = np.diff(segments.cumulative, prepend=0)
+    assert drawn[:2].sum() == pytest.approx(shares[0])
+    assert drawn[2:].sum() == pytest.approx(shares[1])
+    assert drawn[1] / drawn[0] == pytest.approx(1.5)
+    assert drawn[3] / drawn[2] == pytest.approx(2)

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -170,16 +171,22 @@ def split_each(corpora: Mapping[str, Sequence[Utterance]]) -> dict[str, list[Utt
             utterances goes to `train`.
 
     Returns:
-        As `split`; corpora in their order.
+        As `split`; the corpora take turns, so that the first few of a part are of all of them.
 
     Raises:
         CorpusError: No corpus has three utterances.
     """
-    parts: dict[str, list[Utterance]] = {"validation": [], "test": [], "train": []}
-    for name, utterances in corpora.items():
-        divided = split(utterances) if len(utterances) >= 3 else {"train": list(utterances)}
-        for part, some in divided.items():
-            parts[part] += [replace(u, id=f"{name}/{u.id}", corpus=name) for u in some]
+    divided = {
+        name: split(utterances) if len(utterances) >= 3 else {"validation": [], "test": [], "train": list(utterances)}
+        for name, utterances in corpora.items()
+    }
+    parts: dict[str, list[Utterance]] = {}
+    for part in ("validation", "test", "train"):
+        named = [
+            [replace(u, id=f"{name}/{u.id}", corpus=name) for u in of_corpus[part]]
+            for name, of_corpus in divided.items()
+        ]
+        parts[part] = [u for turn in zip_longest(*named) for u in turn if u is not None]
     if not parts["validation"]:
         raise CorpusError(
             f"Validation and test need an utterance each of a corpus with at least three, but none of "

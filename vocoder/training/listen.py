@@ -43,6 +43,7 @@ METERS = {
     "val/voicing_error": voicing_error,
     "val/log_mel_distance": log_mel_distance,
 }
+IN_BAR = ("val/pesq", "val/periodicity_error")  # beside the likelihood; a progress bar is narrow
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,10 @@ class Listen(Callback):
             if known is None or not torch.equal(known.waveform, clip.original):
                 self.originals[index] = Analysis(clip.original, dialect)
         for name, value in measure([self.originals[index] for index in clips], made).items():
-            pl_module.log(name, value, prog_bar=name in ("val/pesq", "val/periodicity_error"))
+            pl_module.log(name, value, prog_bar=name in IN_BAR, sync_dist=True)
         first = next(iter(clips))
-        shown = {"original": clips[first].original, "generated": made[0]}
-        if first == 0:
-            shown = {"original": shown["original"], "teacher-forced": self.forced, "generated": made[0]}
-        self.keep(trainer, pl_module, shown)
+        forced = {"teacher-forced": self.forced} if first == 0 else {}
+        self.keep(trainer, pl_module, {"original": clips[first].original, **forced, "generated": made[0]})
 
     @rank_zero_only
     def keep(self, trainer: Trainer, module: VocoderModule, clips: dict[str, Tensor]) -> None:

@@ -23,7 +23,7 @@ run:
   checkpoint_every: 250
 data:
   root: data/recordings
-  batch_size: 1  # for the same time on a CPU, many small steps teach more than few large ones
+  batch_size: 4  # on a CPU, many small steps teach more than few large ones
   segment_frames: 16
 model:
   mel:
@@ -32,8 +32,10 @@ model:
 {network}
   learning_rate: {learning_rate}
   warmup_steps: 200
+  decay_steps: 2000  # the last steps, over which the learning rate falls to zero
+  past_noise: {past_noise}
 trainer:
-  max_steps: 50000  # the learning rate falls to zero by then: set it to what your time allows
+  max_steps: 20000  # set it to what your time allows
   limit_val_batches: 10  # utterances
 """
 
@@ -123,6 +125,7 @@ def _facts(mel: MelConfig, network: NetworkConfig) -> dict[str, Any]:
         "mel": _lines(mel, LENGTHS),
         "network": _lines(network, ("layers_per_cycle",)),
         "learning_rate": 2e-3 * NetworkConfig.residual_channels / network.residual_channels,
+        "past_noise": 0.2 if network.linear_prediction_order else 0,  # in units that linear prediction gives
         "layers_per_cycle": network.layers_per_cycle,
         "hop_ms": 1000 * mel.hop_length / mel.sample_rate,
         "field_ms": 1000 * network.receptive_field / mel.sample_rate,
