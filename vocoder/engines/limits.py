@@ -15,7 +15,7 @@ from vocoder.engines.library import aligned, chosen_instruction_set, load_librar
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
-BLOCK_ROWS = 16  # of native/step.h
+BLOCK_ROWS = 16  # of native/state.h
 BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
 
 
@@ -77,7 +77,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Samples for which the native engine multiplies a past tap at once: `State::build` in native/step.h."""
+    """Samples for which the native engine multiplies a past tap at once: `State::build_layer` in native/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
