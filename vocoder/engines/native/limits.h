@@ -7,7 +7,7 @@ namespace {
 
 constexpr int32_t MAX_CHANNELS = 16384;     // of a layer; fixed point leaves room for as many roundings of weights
 constexpr int32_t MAX_LENGTH = 1 << 24;     // of a frame or of a remembered past, in samples
-constexpr int32_t MAX_RING = 1 << 30;       // of past steps that a layer reads
+constexpr int32_t MAX_RING = 1 << 24;       // of past steps that a layer reads: some gigabytes
 
 // The name in NetworkConfig or MelConfig of what is out of range, and the range; null if nothing is.
 const char *find_obstacle(const Shape &shape) {
@@ -34,7 +34,7 @@ const char *find_obstacle(const Shape &shape) {
   WITHIN(kernel_size, 2, MAX_RING, "kernel_size of at least 2");
   for (int32_t l = 0; l < shape.layers; l++)
     if (shape.dilation[l] < 1 || (int64_t)(shape.kernel_size - 1) * shape.dilation[l] > MAX_RING)
-      return "layers_per_cycle and kernel_size with which no layer looks back more than 2^30 steps";
+      return "layers_per_cycle and kernel_size with which no layer looks back more than 2^24 steps";
 #undef WITHIN
   return nullptr;
 }
