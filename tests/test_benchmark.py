@@ -101,22 +101,28 @@ def test_the_table_names_machine_command_and_every_combination(model: str, capsy
 
 
 def count_from_shapes(network: WaveNet) -> float:
-    """Multiply-adds of one sample: one for each element of the matrices that are there, V's once in a frame."""
+    """Multiply-adds of a sample: one for each element of the matrices that are there, a step's or a frame's shared."""
     layers = list(network.layers)
-    matrices = [network.skip, network.output_1, network.output_2]
+    matrices = [network.skip, network.output_1]
     matrices += [layer.residual for layer in layers if layer.residual is not None]
     matrices += [network.input] if isinstance(network.input, torch.nn.Linear) else []
-    each_sample = sum(matrix.weight.numel() for matrix in matrices) + sum(layer.W.numel() for layer in layers)
-    interpolation = sum(len(layer.bias) for layer in layers) * network.upsampling.kernel.shape[1]
+    each_step = sum(matrix.weight.numel() for matrix in matrices) + sum(layer.W.numel() for layer in layers)
+    each_step += sum(len(layer.bias) for layer in layers) * network.upsampling.kernel.shape[1]  # interpolation
+    each_sample = network.output_2.weight.numel() + (0 if network.recent is None else network.recent.weight.numel())
+    each_sample += network.predictor.order if network.predictor is not None else 0
     each_frame = sum(layer.V.numel() for layer in layers)
-    order = network.predictor.order if network.predictor is not None else 0
-    return float(each_sample + interpolation + each_frame / network.hop_length + order)
+    return each_step / network.samples_per_step + each_sample + each_frame / network.hop_length
+
+
+GROUPED = {"samples_per_step": 4, "recent_excitations": 3, "sample_channels": 20}
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_multiply_adds_are_those_of_the_matrices(distribution: str, kernel_size: int) -> None:
-    network = tiny_network(tiny_config(distribution, kernel_size=kernel_size))
+@pytest.mark.parametrize(
+    ("distribution", "changes"), [*((name, {}) for name in DISTRIBUTIONS), ("mixture_of_logistics", GROUPED)]
+)
+def test_multiply_adds_are_those_of_the_matrices(distribution: str, changes: dict[str, Any], kernel_size: int) -> None:
+    network = tiny_network(tiny_config(distribution, kernel_size=kernel_size, **changes))
     assert count_multiply_adds(network) == count_from_shapes(network)
 
 
@@ -151,6 +157,20 @@ def test_weights_are_read_once_a_step_but_those_of_past_taps_once_a_block() -> N
     many = native_weight_bytes(network, "fp32", [16])  # too many rows for blocks
     assert many == 4 * (each_step + tap * len(layers)) + exact + 16 * each_frame
     assert native_weight_bytes(network, "fp32", [16, 16]) == 2 * many
+
+
+def test_weights_of_the_layers_are_read_once_for_several_samples() -> None:
+    network = tiny_network(tiny_config(**GROUPED))
+    layers = list(network.layers)
+    tap = layers[0].W.numel() // 2
+    each_step = sum(layer.W.numel() - tap for layer in layers) + network.skip.weight.numel()
+    each_step += sum(layer.residual.weight.numel() for layer in layers if layer.residual is not None)
+    each_step += network.output_1.weight.numel() + sum(tap / block for block in (1, 1, 2) * 2)
+    assert network.recent is not None
+    exact = 4 * (network.recent.weight.numel() + network.output_2.weight.numel())  # of the sample network: in fp32
+    exact += 4 * network.input.weight.numel() / 4 + 4 * sum(layer.V.numel() for layer in layers) / 16
+    assert native_weight_bytes(network, "w8a16", [1]) == each_step / 4 + exact
+    assert native_weight_bytes(network, "int16", [1]) == 2 * each_step / 4 + exact
 
 
 def test_the_reference_reads_all_weights_of_a_step_for_each_group() -> None:
@@ -286,7 +306,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
     [
         (
             ["--network", "wavenet-65"],
-            "--network must be one of wavenet-64, wavenet-128, r9y9-mol, but is 'wavenet-65'",
+            f"--network must be one of {', '.join(NETWORKS)}, but is 'wavenet-65'",
         ),
         (["--engine", "fast"], "--engine must be of auto, native, torch, but is 'fast'"),
         (["--precision", "fp16"], "--precision must be of auto, w8a16, fp32, int16, bf16, int8, but is 'fp16'"),

@@ -48,6 +48,12 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {"linear_prediction_order": 0}) for name in CONTINUOUS),
     *((name, {"num_speakers": 3, "residual_scale": 0.5**0.5, "skip_scale": 1.0}) for name in DISTRIBUTIONS),
     ("gaussian", {"num_components": 1, "linear_prediction_order": 5, "upsampling_taps": 1, "context_frames": 0}),
+    *(
+        ("mixture_of_logistics", {"samples_per_step": step, "recent_excitations": recent, "sample_channels": 20})
+        for step, recent in ((1, 3), (2, 0), (2, 3), (2, 8), (4, 0), (4, 8), (8, 0), (8, 3), (8, 8))
+    ),
+    ("gaussian", {"samples_per_step": 4, "recent_excitations": 3, "kernel_size": 3, "num_speakers": 3}),
+    ("mixture_of_logistics", {"samples_per_step": 8, "linear_prediction_order": 5, "num_components": 1}),
 ]
 
 

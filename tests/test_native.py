@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
 import pickle
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import DISTRIBUTIONS, tiny_config, tiny_network
+from conftest import DISTRIBUTIONS, tiny_config, tiny_mel_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
 from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
 from vocoder.engines.library import find_library, instruction_sets, load_library
-from vocoder.engines.native import Pace
+from vocoder.engines.native import Pace, describe
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 SETS = instruction_sets()
@@ -63,11 +65,19 @@ def test_a_set_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 WIDE = {"gate_channels": 256, "residual_channels": 96}  # a skip group for each layer
+# Several samples a step; the sample network as wide as the others' hidden layer is not.
+GROUPED = {"samples_per_step": 8, "recent_excitations": 8, "sample_channels": 24}
 WIDER = {"residual_channels": 40, "gate_channels": 72, "skip_channels": 100, "layers_per_cycle": 6}
 
 
 @pytest.mark.parametrize(
-    ("distribution", "changes"), [*VARIANTS, ("mixture_of_logistics", WIDER), ("gaussian", {"kernel_size": 4})]
+    ("distribution", "changes"),
+    [
+        *VARIANTS,
+        ("mixture_of_logistics", WIDER),
+        ("mixture_of_logistics", {**WIDER, "samples_per_step": 4, "recent_excitations": 3, "sample_channels": 72}),
+        ("gaussian", {"kernel_size": 4}),
+    ],
 )
 def test_its_laws_are_those_of_the_teacher_forced_forward_pass(
     instruction_set: str, distribution: str, changes: dict[str, Any]
@@ -82,11 +92,14 @@ def test_its_laws_are_those_of_the_teacher_forced_forward_pass(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(
+    ("distribution", "changes"),
+    [*((name, {}) for name in DISTRIBUTIONS), ("mixture_of_logistics", GROUPED), ("gaussian", {"samples_per_step": 4})],
+)
 def test_a_lower_precision_moves_the_laws_by_no_more_than_its_rounding(
-    instruction_set: str, distribution: str, precision: str
+    instruction_set: str, distribution: str, changes: dict[str, Any], precision: str
 ) -> None:
-    config = tiny_config(distribution)
+    config = tiny_config(distribution, **changes)
     network = tiny_network(config)
     conditioning, waveform = condition(network, config, frames=10), white(1, 160)
     engine = NativeEngine(network, precision)
@@ -97,8 +110,11 @@ def test_a_lower_precision_moves_the_laws_by_no_more_than_its_rounding(
 
 @pytest.mark.skipif(len(FUSED) < 2, reason="one instruction set with a fused multiply-add")
 @pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "bf16"])
-def test_all_sets_with_a_fused_multiply_add_give_the_same_bits(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(**WIDER)
+@pytest.mark.parametrize("changes", [WIDER, {**WIDER, **GROUPED}, {**GROUPED, "recent_excitations": 0}])
+def test_all_sets_with_a_fused_multiply_add_give_the_same_bits(
+    precision: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(**changes)
     network = tiny_network(config)
     conditioning, noise, waveforms = condition(network, config, 3), noise_for(network, 3), []
     for name in FUSED:
@@ -109,9 +125,11 @@ def test_all_sets_with_a_fused_multiply_add_give_the_same_bits(precision: str, m
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("batch", [2, 7, 21, 40])
-def test_company_threads_and_chunks_change_no_bit(instruction_set: str, precision: str, batch: int) -> None:
-    config = tiny_config(kernel_size=3, layers_per_cycle=6)
+@pytest.mark.parametrize(("batch", "changes"), [(2, {}), (7, {}), (21, {}), (40, {}), (2, GROUPED), (21, GROUPED)])
+def test_company_threads_and_chunks_change_no_bit(
+    instruction_set: str, precision: str, batch: int, changes: dict[str, Any]
+) -> None:
+    config = tiny_config(kernel_size=3, layers_per_cycle=6, **changes)
     network = tiny_network(config)
     conditioning, noise = condition(network, config, batch), noise_for(network, batch)
     engines = [NativeEngine(network, precision, threads) for threads in (1, 2)]
@@ -126,7 +144,17 @@ def test_company_threads_and_chunks_change_no_bit(instruction_set: str, precisio
 
 @needs_library
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("changes", [{}, {"kernel_size": 3, "layers_per_cycle": 7, "residual_channels": 40}, WIDE])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"kernel_size": 3, "layers_per_cycle": 7, "residual_channels": 40},
+        WIDE,
+        GROUPED,
+        {"samples_per_step": 4, "kernel_size": 3, "layers_per_cycle": 7},
+        {**WIDE, **GROUPED, "samples_per_step": 2},
+    ],
+)
 def test_two_threads_on_one_stream_give_the_bits_of_one(
     precision: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +166,35 @@ def test_two_threads_on_one_stream_give_the_bits_of_one(
         monkeypatch.setattr(Pace, "choose", lambda self, helper=helper: helper)
         waveforms.append(in_pieces(engine, conditioning, noise, [1, 2, 9]))
     assert torch.equal(*waveforms)
+
+
+@needs_library
+def test_pieces_of_a_call_are_whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shortest piece is of 16 samples, which no step of three fills."""
+    mel = tiny_mel_config(hop_length=24)
+    config = tiny_config(mel=mel, samples_per_step=3, recent_excitations=3)
+    network = tiny_network(config)
+    engine = NativeEngine(network, threads=1)
+    conditioning, noise, waveforms = condition(network, config, 2), noise_for(network, 2), []
+    for seconds in (1.0, 0.0):
+        monkeypatch.setattr("vocoder.engines.native.PIECE_SECONDS", seconds)
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2))[0])
+    assert torch.equal(*waveforms)
+
+
+@needs_library
+@pytest.mark.parametrize("precision", ["fp32", "w8a16"])
+def test_a_restarted_row_of_a_grouped_network_has_forgotten_all(instruction_set: str, precision: str) -> None:
+    config = tiny_config(**GROUPED)
+    network = tiny_network(config)
+    engine = NativeEngine(network, precision, 1)
+    conditioning, noise = condition(network, config, 3), noise_for(network, 3)
+    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
+    engine.restart(state, 1)
+    waveform, _ = engine.generate(conditioning, noise, state, consume=True)
+    anew, _ = engine.generate(conditioning, noise, engine.initial_state(3))
+    assert torch.equal(waveform[1], anew[1])
+    assert not torch.equal(waveform[0], anew[0])
 
 
 def test_the_pace_keeps_to_the_faster_way_and_tries_the_other_now_and_then() -> None:
@@ -186,6 +243,89 @@ def test_what_does_not_fit_together_is_refused_before_the_library_sees_it() -> N
     assert torch.equal(as_float64, engine.generate(conditioning, noise, engine.initial_state(2))[0])
 
 
+@needs_library
+@pytest.mark.parametrize(
+    ("part", "cut"),
+    [
+        ("context", lambda part: part[:, :-1]),
+        ("coefficients", lambda part: part[..., :-1]),
+        ("lag", lambda part: part[:, :-1]),
+        ("speaker", lambda part: torch.cat([part, torch.zeros(1, 1)], dim=1)),
+    ],
+)
+def test_conditioning_of_another_shape_is_refused_by_name(part: str, cut: Callable[[Tensor], Tensor]) -> None:
+    network, config = tiny_network(), tiny_config()
+    engine, conditioning = NativeEngine(network), condition(network, config)
+    damaged = replace(conditioning, **{part: cut(getattr(conditioning, part))})
+    with pytest.raises(ValueError, match=rf"`conditioning\.{part}` must be of shape .* for this network"):
+        engine.generate(damaged, noise_for(network, 1), engine.initial_state(1))
+
+
+@needs_library
+def test_noise_of_another_shape_is_refused() -> None:
+    network, config = tiny_network(), tiny_config()
+    engine = NativeEngine(network)
+    with pytest.raises(ValueError, match=r"`noise` must be of shape \(1, 80, 2\)"):
+        engine.generate(condition(network, config), noise_for(network, 1)[..., :1], engine.initial_state(1))
+
+
+@needs_library
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_numbers_that_mean_nothing_crash_nothing(instruction_set: str, distribution: str) -> None:
+    config = tiny_config(distribution)
+    network = tiny_network(config)
+    engine, conditioning = NativeEngine(network), condition(network, config)
+    wild = replace(conditioning, lag=torch.tensor([[-(2**31), 2**31 - 1, 0, -1, 10**6]]))
+    for value in (float("nan"), float("inf"), -1e30):
+        engine.force(wild, torch.full((1, 80), value), engine.initial_state(1))
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"layers_per_cycle": 33, "dilation_cycles": 1}, "layers_per_cycle"),
+        ({"layers_per_cycle": 32, "dilation_cycles": 1, "kernel_size": 3}, "layers_per_cycle and kernel_size"),
+        ({"layers_per_cycle": 1, "dilation_cycles": 257}, "up to 256 layers"),
+        ({"upsampling_taps": 65}, "upsampling_taps"),
+        ({"sample_channels": 16_385}, "sample_channels"),
+    ],
+)
+def test_a_network_that_it_cannot_handle_is_refused_with_the_field(changes: dict[str, Any], name: str) -> None:
+    config = tiny_config(**changes)
+    network = WaveNet(config.network, config.mel).eval()
+    obstacle = NativeEngine.obstacle(network)
+    assert obstacle is not None
+    assert name in obstacle
+    assert "Take the engine torch" in obstacle
+    with pytest.raises(ValueError, match=r"The native engine runs networks with"):
+        NativeEngine(network)
+
+
+@needs_library
+def test_the_library_itself_refuses_a_shape_out_of_range() -> None:
+    opened = load_library()
+    assert opened is not None
+    for name in ("residual", "half", "skip", "conditioning", "sample", "kernel_size", "layers", "step", "hop", "taps",
+                 "samples", "excitations", "parameters"):  # fmt: skip
+        shape = describe(tiny_network())
+        assert opened.vocoder_shape_obstacle(ctypes.addressof(shape)) is None
+        setattr(shape, name, 0)
+        assert opened.vocoder_shape_obstacle(ctypes.addressof(shape)) is not None
+        assert opened.vocoder_model_new(b"generic", b"fp32", ctypes.addressof(shape), None) is None
+
+
+@needs_library
+def test_a_library_whose_structs_are_others_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_struct_bytes", lambda opened: [0, 0, 0])
+    library._open_library.cache_clear()
+    try:
+        with pytest.raises(ValueError, match=r"was built for another version of vocoder"):
+            create_engine("native", tiny_network())
+    finally:
+        library._open_library.cache_clear()
+
+
 def in_pieces(engine: NativeEngine, conditioning: Conditioning, noise: Tensor, splits: list[int]) -> Tensor:
     state, pieces, hop_length = engine.initial_state(len(noise)), [], engine.network.hop_length
     for start, stop in zip([0, *splits], [*splits, conditioning.frames], strict=True):
@@ -197,9 +337,13 @@ def in_pieces(engine: NativeEngine, conditioning: Conditioning, noise: Tensor, s
 
 @needs_library
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_its_samples_are_the_draws_that_torch_makes_of_its_laws(distribution: str, temperature: float) -> None:
-    config = tiny_config(distribution)
+@pytest.mark.parametrize(
+    ("distribution", "changes"), [*((name, {}) for name in DISTRIBUTIONS), ("mixture_of_logistics", GROUPED)]
+)
+def test_its_samples_are_the_draws_that_torch_makes_of_its_laws(
+    distribution: str, changes: dict[str, Any], temperature: float
+) -> None:
+    config = tiny_config(distribution, **changes)
     network = tiny_network(config)
     engine = NativeEngine(network, "fp32")
     conditioning, noise = condition(network, config, 4, 20), noise_for(network, 4, 20)
@@ -212,8 +356,10 @@ def test_its_samples_are_the_draws_that_torch_makes_of_its_laws(distribution: st
 
 
 @needs_library
-def test_in_full_precision_it_starts_as_the_reference_engine_does() -> None:
-    network, config = tiny_network(), tiny_config()
+@pytest.mark.parametrize("changes", [{}, GROUPED])
+def test_in_full_precision_it_starts_as_the_reference_engine_does(changes: dict[str, Any]) -> None:
+    config = tiny_config(**changes)
+    network = tiny_network(config)
     conditioning, noise = condition(network, config, 2), noise_for(network, 2)
     waveforms = []
     for engine in (NativeEngine(network, "fp32"), ReferenceEngine(network)):

@@ -416,6 +416,14 @@ NETWORKS = {
         dilation_cycles=3,
         sample_channels=256,
     ),
+    "wavenet-128-g8": NetworkConfig(
+        residual_channels=128,
+        gate_channels=256,
+        skip_channels=256,
+        conditioning_channels=128,
+        dilation_cycles=3,
+        sample_channels=128,
+    ),
     # The geometry of r9y9/wavenet_vocoder's egs/mol: 24 layers in 4 stacks, kernel 3, no linear prediction.
     "r9y9-mol": replace(
         _PLAIN,

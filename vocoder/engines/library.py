@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 import vocoder.engines
 
-ABI = 1
+ABI = 2
 NAMES = ("libvocoder.so", "libvocoder.dylib")
 REMEDY = (
     "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
     "`pip install --force-reinstall --no-deps --no-cache-dir vocoder`."
 )
 MAX_LAYERS = 256
-MAX_TAPS = 64
 
 POINTERS = ("context", "coefficients", "scale", "lag", "speaker", "noise", "given", "waveform", "parameters")
 ROW = np.dtype([*((name, np.uintp) for name in POINTERS), ("phase", np.int32)], align=True)
@@ -33,9 +32,9 @@ class Shape(ctypes.Structure):
     """Sizes of a network."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("residual", "half", "skip", "conditioning", "speaker")),
-        *((name, ctypes.c_int32) for name in ("kernel_size", "layers", "hop", "taps", "order", "longest")),
-        *((name, ctypes.c_int32) for name in ("categorical", "parameters")),
+        *((name, ctypes.c_int32) for name in ("residual", "half", "skip", "conditioning", "speaker", "sample")),
+        *((name, ctypes.c_int32) for name in ("kernel_size", "layers", "step", "hop", "taps", "order", "recent")),
+        *((name, ctypes.c_int32) for name in ("samples", "excitations", "categorical", "parameters")),
         *((name, ctypes.c_float) for name in ("residual_scale", "skip_scale")),
         ("dilation", ctypes.c_int32 * MAX_LAYERS),
     )
@@ -92,12 +91,17 @@ def _open_library() -> ctypes.CDLL | str:
         )
     try:
         library = ctypes.CDLL(os.fspath(path))
-        if library.vocoder_abi() != ABI:
+        if library.vocoder_abi() != ABI or _struct_bytes(library) != [
+            ctypes.sizeof(Shape),
+            ROW.itemsize,
+            ctypes.sizeof(Job),
+        ]:
             return f"The native engine in {path} was built for another version of vocoder."
     except (OSError, AttributeError) as error:
         return f"The native engine in {path} cannot be loaded ({error})."
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
     library.vocoder_instruction_sets.restype = ctypes.c_char_p
+    library.vocoder_shape_obstacle.restype, library.vocoder_shape_obstacle.argtypes = ctypes.c_char_p, [pointer]
     for name, result, *arguments in (
         ("model_new", pointer, ctypes.c_char_p, ctypes.c_char_p, pointer, pointer),
         ("model_free", None, pointer),
@@ -109,6 +113,13 @@ def _open_library() -> ctypes.CDLL | str:
         function = getattr(library, f"vocoder_{name}")
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def _struct_bytes(library: ctypes.CDLL) -> list[int]:
+    """Sizes of a shape, a row and a job, as the library was compiled."""
+    sizes = (ctypes.c_size_t * 3)()
+    library.vocoder_struct_bytes(sizes)
+    return list(sizes)
 
 
 def instruction_sets() -> tuple[str, ...]:

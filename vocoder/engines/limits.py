@@ -15,7 +15,7 @@ from vocoder.engines.library import aligned, chosen_instruction_set, load_librar
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
-BLOCK_ROWS = 16  # of native/step.h
+BLOCK_ROWS = 16  # of native/state.h
 BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
 
 
@@ -48,36 +48,65 @@ class Limits:
 # --- what it takes ----------------------------------------------------------------------------------------------------
 
 
-def count_weights(network: WaveNet) -> tuple[int, int, int, int]:
-    """Weights of the matrix products, from the config alone.
+@dataclass(frozen=True)
+class Weights:
+    """How many weights the matrix products have, from the config alone.
 
-    With R, 2H, S, C channels, L layers, K taps and O parameters of a law:
+    With R, 2H, S, C channels, C' of the sample network, L layers, G samples a step and O parameters of a law:
 
-    Returns:
-        Those between a sample and the next, L·R·2H + (L-1)·H·R + L·H·S + S² + S·O: nobody reads the last layer's x.
-        Those of one past tap of one layer, R·2H.
-        Those of the conditioning, L·2H·C.
-        Those of the input: R for each number read; 0 for mu-law levels, which are looked up.
+    Attributes:
+        step: Between a step and the next, L·R·2H + (L-1)·H·R + L·H·S + S·G·C': nobody reads the last layer's x.
+        tap: Of one past tap of one layer, R·2H.
+        conditioning: L·2H·C.
+        inputs: R for each number that a step reads; 0 for mu-law levels, which are looked up.
+        recent: C' for each number that the sample network reads beside the layers.
+        law: C'·O, for each sample.
     """
+
+    step: int
+    tap: int
+    conditioning: int
+    inputs: int
+    recent: int
+    law: int
+
+
+def count_weights(network: WaveNet) -> Weights:
+    """Count the weights of a network."""
     config, layers = network.config, len(network.config.dilations)
-    residual, gates, skip = config.residual_channels, config.gate_channels, config.skip_channels
-    half, parameters = gates // 2, network.distribution.num_parameters
-    tap = residual * gates
-    critical = layers * tap + (layers - 1) * half * residual + layers * half * skip + skip * skip + skip * parameters
-    return critical, tap, layers * gates * config.conditioning_channels, network.num_inputs * residual
+    residual, gates, skip, sample = (
+        config.residual_channels,
+        config.gate_channels,
+        config.skip_channels,
+        config.sample_channels,
+    )
+    half, tap = gates // 2, residual * gates
+    stack = layers * tap + (layers - 1) * half * residual + layers * half * skip
+    return Weights(
+        step=stack + skip * config.samples_per_step * sample,
+        tap=tap,
+        conditioning=layers * gates * config.conditioning_channels,
+        inputs=network.num_inputs * residual,
+        recent=sample * network.recent.in_features if network.recent is not None else 0,
+        law=sample * network.distribution.num_parameters,
+    )
 
 
 def count_multiply_adds(network: WaveNet) -> float:
-    """Multiply-adds for one sample: each weight once, with V once per frame, its interpolation, linear prediction."""
-    config = network.config
-    critical, tap, conditioning, inputs = count_weights(network)
-    past = (config.kernel_size - 1) * tap * len(network.layers)
+    """Multiply-adds for one sample: each weight once, with V once per frame, its interpolation, linear prediction.
+
+    What is done once for a step is shared by its samples.
+    """
+    config, weights = network.config, count_weights(network)
+    past = (config.kernel_size - 1) * weights.tap * len(network.layers)
     interpolation = config.upsampling_taps * config.gate_channels * len(network.layers)
-    return critical + past + inputs + conditioning / network.hop_length + interpolation + config.linear_prediction_order
+    step = (weights.step + past + weights.inputs + interpolation) / config.samples_per_step
+    sample = weights.recent + weights.law + config.linear_prediction_order
+    return step + sample + weights.conditioning / network.hop_length
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Samples for which the native engine multiplies a past tap at once: `State::build` in native/step.h."""
+    """Steps for which the native engine multiplies a past tap at once: `State::build_layer` in native/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
@@ -87,29 +116,32 @@ def block_length(dilation: int, rows: int) -> int:
 def native_weight_bytes(network: WaveNet, precision: str, rows: Sequence[int]) -> float:
     """Bytes of weights that the native engine reads for one sample of every stream.
 
-    For each group of rows that a thread runs side by side: the weights between a sample and the next once; those of
-    each past tap once per block; in fp32 those of the input once and V for each row once per frame. Padding is not
-    counted, and what a product of several rows reads again counts once, since it comes from the first-level cache.
+    For each group of rows that a thread runs side by side: the weights between a step and the next once a step, those
+    of each past tap once per block, those of the sample network once a sample, in fp32 if it reads recent excitations;
+    in fp32 those of the input once a step and V for each row once per frame. Padding is not counted, and what a product
+    of several rows reads again counts once, since it comes from the first-level cache.
 
     Args:
         network: Whose weights.
         precision: Of them.
         rows: Of each group.
     """
-    config = network.config
-    critical, tap, conditioning, inputs = count_weights(network)
+    config, weights, size = network.config, count_weights(network), BYTES[precision]
+    sample = 4 * (weights.recent + weights.law) if config.recent_excitations else size * weights.law
     total = 0.0
     for count in rows:
-        past = sum((config.kernel_size - 1) * tap / block_length(d, count) for d in config.dilations)
-        total += BYTES[precision] * (critical + past) + 4 * (inputs + count * conditioning / network.hop_length)
+        past = sum((config.kernel_size - 1) * weights.tap / block_length(d, count) for d in config.dilations)
+        step = size * (weights.step + past) + 4 * weights.inputs
+        total += step / config.samples_per_step + sample + 4 * count * weights.conditioning / network.hop_length
     return total
 
 
 def reference_weight_bytes(network: WaveNet, groups: int) -> float:
     """The same for the reference engine: all of them in fp32, V too, for each group of rows."""
-    critical, tap, conditioning, inputs = count_weights(network)
-    taps = (network.config.kernel_size - 1) * tap * len(network.layers)
-    return 4.0 * groups * (critical + taps + conditioning + inputs)
+    config, weights = network.config, count_weights(network)
+    taps = (config.kernel_size - 1) * weights.tap * len(network.layers)
+    step = (weights.step + taps + weights.conditioning + weights.inputs) / config.samples_per_step
+    return 4.0 * groups * (step + weights.recent + weights.law)
 
 
 # --- what the machine can do ------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
     MAX_LAYERS,
-    MAX_TAPS,
     ROW,
     Job,
     Shape,
@@ -130,18 +129,11 @@ class NativeEngine(Engine):
         missing = library_obstacle()
         if missing:
             return missing
-        config, device = network.config, next(network.parameters()).device.type
-        facts = {
-            f"one sample per step, not {config.samples_per_step}": config.samples_per_step > 1,
-            "no recent excitations": config.recent_excitations > 0,
-            f"sample_channels as skip_channels, not {config.sample_channels} beside {config.skip_channels}": config.sample_channels
-            != config.skip_channels,
-            f"up to {MAX_LAYERS} layers, but the network has {len(network.layers)}": len(network.layers) > MAX_LAYERS,
-            f"up to {MAX_TAPS} upsampling taps, not {config.upsampling_taps}": config.upsampling_taps > MAX_TAPS,
-            f"networks on the CPU, but this one is on {device}": device != "cpu",
-        }
-        fact = next((text for text, holds in facts.items() if holds), None)
-        return fact and f"The native engine runs {fact}. Take the engine torch."
+        device = next(network.parameters()).device.type
+        if device != "cpu":
+            return f"The native engine runs networks on the CPU, but this one is on {device}. Take the engine torch."
+        limit = shape_obstacle(network)
+        return limit and f"The native engine runs networks with {limit}, and this one is not. Take the engine torch."
 
     @property
     def batch_size(self) -> int:
@@ -205,6 +197,7 @@ class NativeEngine(Engine):
         progress: Progress | None = None,
     ) -> None:
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
+        self._check(conditioning, signals, sum(group.rows for group in state))
         sources = {
             name: getattr(conditioning, name).detach().float()
             for name in ("context", "coefficients", "scale", "speaker")
@@ -213,23 +206,41 @@ class NativeEngine(Engine):
         frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}
         samples = {name: part.numpy() for name, part in signals.items()}
         batch, length = samples["waveform"].shape
-        held, given = sum(group.rows for group in state), len(frames["scale"])
-        expected = conditioning.frames * self.network.hop_length
-        if not held == given == batch or length != expected:
-            raise ValueError(
-                "State, conditioning and noise must be of as many utterances, the last two of equal length, but "
-                f"they are of {held}, {given} and {batch}, and {length} samples long instead of {expected}. "
-                "Make them for one batch."
-            )
-        position, piece = 0, self.network.hop_length
+        position, piece, step = 0, self.network.hop_length, self.network.samples_per_step
         while position < length:
-            count = min(piece, length - position)
+            count = min(-(-piece // step) * step, length - position)  # whole steps
             rows = self._rows(frames, samples, position, batch)
             took = self._call(state, rows, count, temperature)
             piece = max(16, min(2 * piece, int(count * PIECE_SECONDS / took)))
             position += count
             if progress is not None:
                 progress(batch * count)
+
+    def _check(self, conditioning: Conditioning, signals: Mapping[str, Tensor], held: int) -> None:
+        """Refuse what does not fit together: the library reads as many numbers as it expects, whatever there are."""
+        batch, frames = conditioning.scale.shape
+        length, config = frames * self.network.hop_length, self.network.config
+        given, samples = len(signals["waveform"]), signals["waveform"].shape[1]
+        if not held == given == batch or samples != length:
+            raise ValueError(
+                "State, conditioning and noise must be of as many utterances, the last two of equal length, but "
+                f"they are of {held}, {batch} and {given}, and {samples} samples long instead of {length}. "
+                "Make them for one batch."
+            )
+        shapes = {
+            "context": (batch, frames + config.upsampling_taps - 1, config.conditioning_channels),
+            "coefficients": (batch, frames, config.linear_prediction_order),
+            "lag": (batch, frames),
+            "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
+        }
+        parts = [(f"conditioning.{name}", getattr(conditioning, name), shape) for name, shape in shapes.items()]
+        parts += [("noise", signals[name], (batch, length, 2)) for name in ("noise",) if name in signals]
+        for name, part, shape in parts:
+            if part.shape != shape:
+                raise ValueError(
+                    f"`{name}` must be of shape {shape} for this network, but is {tuple(part.shape)}. "
+                    "Make it with the network's own `condition`, and noise with `draw_noise`."
+                )
 
     def _rows(
         self, frames: Mapping[str, npt.NDArray[np.generic]], samples: Mapping[str, npt.NDArray[np.generic]],
@@ -264,27 +275,42 @@ class NativeEngine(Engine):
         return took
 
 
+def shape_obstacle(network: WaveNet) -> str | None:
+    """Say which of a network's numbers the library cannot handle, and its range; None if it can handle all."""
+    library = load_library()
+    assert library is not None  # or there would be an obstacle already
+    shape = describe(network)
+    obstacle = library.vocoder_shape_obstacle(ctypes.addressof(shape))
+    return None if obstacle is None else str(obstacle.decode())
+
+
 def describe(network: WaveNet) -> Shape:
-    """The sizes of a network, as the library wants them."""
+    """The sizes of a network, as the library wants them; what does not fit its integers is the largest that does."""
     config = network.config
-    shape = Shape(
-        residual=config.residual_channels,
-        half=config.gate_channels // 2,
-        skip=config.skip_channels,
-        conditioning=config.conditioning_channels,
-        speaker=config.speaker_channels if config.num_speakers else 0,
-        kernel_size=config.kernel_size,
-        layers=len(network.layers),
-        hop=network.hop_length,
-        taps=config.upsampling_taps,
-        order=config.linear_prediction_order,
-        longest=network.excitation_length,
-        categorical=isinstance(network.distribution, MuLawCategorical),
-        parameters=network.distribution.num_parameters,
-        residual_scale=config.residual_scale,
-        skip_scale=network.skip_scale,
-    )
-    shape.dilation[: len(network.layers)] = config.dilations
+    counts = {
+        "residual": config.residual_channels,
+        "half": config.gate_channels // 2,
+        "skip": config.skip_channels,
+        "conditioning": config.conditioning_channels,
+        "speaker": config.speaker_channels if config.num_speakers else 0,
+        "sample": config.sample_channels,
+        "kernel_size": config.kernel_size,
+        "layers": len(network.layers),
+        "step": config.samples_per_step,
+        "hop": network.hop_length,
+        "taps": config.upsampling_taps,
+        "order": config.linear_prediction_order,
+        "recent": config.recent_excitations,
+        "samples": network.history_length,
+        "excitations": network.excitation_length,
+        "categorical": isinstance(network.distribution, MuLawCategorical),
+        "parameters": network.distribution.num_parameters,
+    }
+    most = 2**31 - 1
+    shape = Shape(**{name: min(count, most) for name, count in counts.items()})
+    shape.residual_scale, shape.skip_scale = config.residual_scale, network.skip_scale
+    dilations = [min(dilation, most) for dilation in config.dilations[:MAX_LAYERS]]
+    shape.dilation[: len(dilations)] = dilations
     return shape
 
 
@@ -304,9 +330,9 @@ def list_weights(network: WaveNet) -> list[Tensor]:
         else:  # nobody reads the last layer's
             half, channels = network.config.gate_channels // 2, network.config.residual_channels
             weights += [layer.W.new_zeros(channels, half), layer.W.new_zeros(channels)]
-    for linear in (network.skip, network.output_1, network.output_2):
-        weights += [linear.weight, linear.bias]
-    return weights
+    weights += [network.skip.weight, network.skip.bias, network.output_1.weight, network.output_1.bias]
+    weights += [] if network.recent is None else [network.recent.weight]
+    return [*weights, network.output_2.weight, network.output_2.bias]
 
 
 def physical_cores() -> int:

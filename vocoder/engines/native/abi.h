@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VOCODER_ABI 1
+#define VOCODER_ABI 2
 #define VOCODER_MAX_LAYERS 256
 #define VOCODER_MAX_TAPS 64  // of the upsampling
 
@@ -13,31 +13,32 @@ extern "C" {
 
 // The sizes of a network; see NetworkConfig.
 typedef struct {
-  int32_t residual, half, skip, conditioning, speaker;  // channels; half = gate_channels / 2
+  int32_t residual, half, skip, conditioning, speaker, sample;  // channels; half = gate_channels / 2
   int32_t kernel_size, layers;
-  int32_t hop, taps;         // of the upsampling
-  int32_t order, longest;    // of the linear predictor, 0 for none; the longest echo in samples
-  int32_t categorical;       // 1: softmax over `parameters` mu-law levels; 0: a mixture of parameters / 3 components
-  int32_t parameters;        // of one sample's law
+  int32_t step, hop, taps;  // samples of a step and of a frame; taps of the upsampling
+  int32_t order, recent;    // of the linear predictor, 0 for none; excitations that the sample network reads
+  int32_t samples, excitations;  // of the past that are remembered
+  int32_t categorical;  // 1: softmax over `parameters` mu-law levels; 0: a mixture of parameters / 3 components
+  int32_t parameters;   // of one sample's law
   float residual_scale, skip_scale;
-  int32_t dilation[VOCODER_MAX_LAYERS];
+  int32_t dilation[VOCODER_MAX_LAYERS];  // in steps
 } Shape;
 
 // One utterance's part of a run. Frames are counted from the one that holds the first sample.
 typedef struct {
   const float *context;       // (frames + taps - 1, conditioning)
   const float *coefficients;  // (frames, order)
-  const float *scale;         // (frames), expected size of the predictor's residual
-  const int32_t *distance;    // (frames), how far back the echo lies
+  const float *scale;         // (frames), expected size of the excitation
+  const int32_t *lag;         // (frames), how far back the echo lies
   const float *speaker;       // (speaker)
   const float *noise;         // (samples, 2)
   const float *given;         // (samples): follow these instead of drawing; or null
   float *waveform;            // (samples), written
   float *parameters;          // (samples, parameters), written; or null
-  int32_t phase;              // of the first sample within its frame, from 0 to hop - 1
+  int32_t phase;              // of the first sample within its frame, from 0 to hop - 1, a multiple of `step`
 } Row;
 
-// Utterances that advance together: `rows` of them by `samples` samples.
+// Utterances that advance together: `rows` of them by `samples` samples, a multiple of `step`.
 typedef struct {
   void *state;
   const Row *row;
@@ -48,9 +49,14 @@ typedef struct {
 #pragma GCC visibility push(default)  // everything else is compiled with -fvisibility=hidden
 
 int vocoder_abi(void);
+// Bytes of a Shape, a Row and a Job, as this library was compiled.
+void vocoder_struct_bytes(size_t bytes[3]);
+// The name of the first field of a shape that is out of range, and its range; null if all of them can be handled.
+const char *vocoder_shape_obstacle(const Shape *shape);
 // Instruction sets that this machine can run, best first, separated by blanks.
 const char *vocoder_instruction_sets(void);
-// Packs the weights, which lie one after the other as `NativeEngine` lists them. Null: unknown name, or no memory.
+// Packs the weights, which lie one after the other as `NativeEngine` lists them. Null: unknown name, a shape that cannot
+// be handled, or no memory.
 void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights);
 void vocoder_model_free(void *model);
 size_t vocoder_model_bytes(const void *model);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "limits.h"
 
 namespace {
 
@@ -41,6 +42,10 @@ extern "C" {
 
 int vocoder_abi(void) { return VOCODER_ABI; }
 
+void vocoder_struct_bytes(size_t bytes[3]) { bytes[0] = sizeof(Shape), bytes[1] = sizeof(Row), bytes[2] = sizeof(Job); }
+
+const char *vocoder_shape_obstacle(const Shape *shape) { return find_obstacle(*shape); }
+
 const char *vocoder_instruction_sets(void) {
   static const std::string names = [] {
     std::string all;
@@ -53,7 +58,7 @@ const char *vocoder_instruction_sets(void) {
 
 void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights) {
   const Kernels *kernels = find(instruction_set, precision);
-  if (!kernels) return nullptr;
+  if (!kernels || find_obstacle(*shape)) return nullptr;
   const size_t bytes = kernels->model_bytes(shape);
   void *block = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
   Handle *handle = block ? new (std::nothrow) Handle{kernels, block, bytes} : nullptr;

@@ -1,7 +1,7 @@
 // All precisions for one instruction set. ISA is the name of this compilation's namespace.
 #include "kernels.h"
 #include "probe.h"
-#include "step.h"
+#include "run.h"
 
 namespace ISA {
 
@@ -29,7 +29,8 @@ template <class P> size_t state_bytes(const void *model, int rows) {
   return State<P>::bytes(*(const Model<P> *)model, rows);
 }
 template <class P> void clear(const void *model, void *state, int rows, int row) {
-  clear_row<P>(*(const Model<P> *)model, state, rows, row);
+  const Model<P> &m = *(const Model<P> *)model;
+  State<P>::prepare(m, state, rows)->clear(m, rows, row);
 }
 template <class P> void prepare(const void *model, const Job *job) {
   State<P>::prepare(*(const Model<P> *)model, job->state, job->rows);

@@ -22,8 +22,10 @@ struct alignas(64) Counter {
 
 struct Link {
   Counter made;     // by the first thread: z of so many skip groups
+  Counter summed;   // by the first: what the layers say, s, of so many steps
   Counter skipped;  // by the second: the skip products of so many groups
-  Counter ready;    // by the second: past and conditioning, for the next sample, of so many groups' layers
+  Counter ready;    // by the second: past and conditioning, for the next step, of so many groups' layers
+  Counter said;     // by the second: what the layers say to so many samples, without the first of each step
 };
 
 struct Kernels {  // of one precision

@@ -29,18 +29,23 @@ template <class P> struct Model {
   };
 
   Shape shape;
-  int R, H, S, O;                // padded: residual, half, skip, parameters
+  int R, H, S, C, O;             // padded: residual, half, skip, channels of the sample network, parameters
   int width;                     // of what conditioning adds to all layers: layers · 2 H
-  int inputs;                    // that the first layer reads; 0: a row of the table for each level
+  int inputs;                    // that a step reads; 0: a row of the table for each level
   int group_layers, groups;      // of the skip sum
   float *input, *input_bias;     // (inputs or levels, R), (R)
-  float *kernel;                 // (hop, taps), of the upsampling
+  float *kernel;                 // (hop / step, taps), of the upsampling
   Matrix V, U;                   // of all layers, in fp32: context → width, speaker → width
   float *bias;                   // (width)
   Layer *layers;
   Matrix *skip;                  // of each group
-  float *skip_bias, *bias_1, *bias_2;
-  Matrix output_1, output_2;
+  float *skip_bias;
+  Matrix *output_1;              // of each place in a step
+  float *bias_1;                 // (step, C)
+  float *recent;                 // (near, C): what the sample network reads beside; null if nothing
+  int near;                      // the recent excitations, the sample before, the echo and the linear prediction; or 0
+  Matrix output_2;               // in fp32 if there is something near
+  float *bias_2;
 
   static Model *at(void *block) { return (Model *)block; }
   static size_t bytes(const Shape &shape) {
@@ -63,9 +68,10 @@ template <class P> struct Model {
   void build(Arena &arena, const Shape &given, const float *weights) {
     shape = given;
     R = pad(shape.residual, P::ALIGN), H = pad(shape.half, P::ALIGN), S = pad(shape.skip, P::ALIGN);
-    O = pad(shape.parameters, P::ALIGN);
+    C = pad(shape.sample, P::ALIGN), O = pad(shape.parameters, P::ALIGN);
     width = shape.layers * 2 * H;
-    inputs = shape.categorical ? 0 : shape.order ? 4 : 1;
+    inputs = shape.categorical ? 0 : shape.order ? 3 * shape.step + 1 : 1;
+    near = shape.recent ? shape.recent + 3 : 0;
     const int half = pad(shape.half, 16);  // not H: the groups, and so the sums, are the same for every instruction set
     group_layers = half < GROUP_INPUTS ? min_int(GROUP_INPUTS / half, shape.layers) : 1;
     groups = (shape.layers + group_layers - 1) / group_layers;
@@ -73,36 +79,32 @@ template <class P> struct Model {
     skip = arena.take<Matrix>(groups);
 
     const Source from = list(weights);
-    const int rows = inputs ? inputs : shape.parameters, r = shape.residual, s = shape.skip;
-    input = vector(arena, rows * R);
-    for (int i = 0; weights && i < rows; i++) memcpy(input + i * R, from.input + i * r, 4 * r);
+    const int r = shape.residual, phases = shape.hop / shape.step;
+    input = table(arena, inputs ? inputs : shape.parameters, R, from.input, r);
     input_bias = vector(arena, R, from.input_bias, r);
-    kernel = vector(arena, shape.hop * shape.taps, from.kernel, shape.hop * shape.taps);
+    kernel = vector(arena, phases * shape.taps, from.kernel, phases * shape.taps);
 
     // In the order in which a step reads them, so that what is fetched ahead of use is what is used next.
     for (int l = 0; l < shape.layers; l++) build_layer(arena, l, from.layer[l]);
     for (int g = 0; g < groups; g++) build_skip(arena, g, from.skip);
-    skip_bias = vector(arena, S, from.skip_bias, s, shape.skip_scale);
-    output_1 = matrix<P>(arena, S, s, S, s, [&](int o, int i) { return from.output_1[o * s + i]; }, weights);
-    bias_1 = vector(arena, S, from.bias_1, s);
-    output_2 = matrix<P>(arena, S, s, O, shape.parameters, [&](int o, int i) { return from.output_2[o * s + i]; }, weights);
-    bias_2 = vector(arena, O, from.bias_2, shape.parameters);
+    skip_bias = vector(arena, S, from.skip_bias, shape.skip, shape.skip_scale);
+    build_sample_network(arena, from);
     for (int l = 0; l < shape.layers; l++) build_past(arena, l, from.layer[l]);
     build_conditioning(arena, from);
   }
 
   struct Source {  // where each weight lies
     struct Layer { const float *W, *V, *bias, *residual, *residual_bias; };
-    const float *input, *input_bias, *kernel, *skip, *skip_bias, *output_1, *bias_1, *output_2, *bias_2;
+    const float *input, *input_bias, *kernel, *skip, *skip_bias, *output_1, *bias_1, *recent, *output_2, *bias_2;
     Layer layer[VOCODER_MAX_LAYERS];
   };
 
   Source list(const float *weights) const {
     Source at;
     auto read = [&](size_t count) { const float *here = weights; if (weights) weights += count; return here; };
-    const size_t r = shape.residual, h = shape.half, s = shape.skip;
+    const size_t r = shape.residual, h = shape.half, s = shape.skip, c = shape.sample;
     at.input = read((inputs ? inputs : shape.parameters) * r), at.input_bias = read(r);
-    at.kernel = read((size_t)shape.hop * shape.taps);
+    at.kernel = read((size_t)(shape.hop / shape.step) * shape.taps);
     for (int l = 0; l < shape.layers; l++) {
       auto &layer = at.layer[l];
       layer.W = read(2 * h * shape.kernel_size * r), layer.V = read(2 * h * (shape.conditioning + shape.speaker));
@@ -110,8 +112,9 @@ template <class P> struct Model {
       layer.residual = read(r * h), layer.residual_bias = read(r);
     }
     at.skip = read(s * shape.layers * h), at.skip_bias = read(s);
-    at.output_1 = read(s * s), at.bias_1 = read(s);
-    at.output_2 = read(shape.parameters * s), at.bias_2 = read(shape.parameters);
+    at.output_1 = read(shape.step * c * s), at.bias_1 = read(shape.step * c);
+    at.recent = read(c * near);
+    at.output_2 = read(shape.parameters * c), at.bias_2 = read(shape.parameters);
     return at;
   }
 
@@ -146,6 +149,25 @@ template <class P> struct Model {
     if (skip) skip[g] = one;
   }
 
+  void build_sample_network(Arena &arena, const Source &from) {
+    const int s = shape.skip, c = shape.sample;
+    output_1 = arena.take<Matrix>(shape.step);
+    for (int place = 0; place < shape.step; place++) {
+      auto at = [&](int o, int i) { return from.output_1[((size_t)place * c + o) * s + i]; };
+      const Matrix one = matrix<P>(arena, S, s, C, c, at, from.input);
+      if (output_1) output_1[place] = one;
+    }
+    bias_1 = table(arena, shape.step, C, from.bias_1, c);
+    recent = near ? vector(arena, (size_t)near * C) : nullptr;
+    for (int i = 0; recent && from.input && i < near; i++)
+      for (int o = 0; o < c; o++) recent[i * C + o] = from.recent[o * near + i];
+    auto at = [&](int o, int i) { return from.output_2[(size_t)o * c + i]; };
+    // What waits for the sample before is a chain of small products: rounding its operands would take longer than it saves.
+    output_2 = near ? matrix<Fp32>(arena, C, c, O, shape.parameters, at, from.input)
+                    : matrix<P>(arena, C, c, O, shape.parameters, at, from.input);
+    bias_2 = vector(arena, O, from.bias_2, shape.parameters);
+  }
+
   void build_past(Arena &arena, int l, const typename Source::Layer &from) {
     Matrix *past = arena.take<Matrix>(shape.kernel_size - 1);
     for (int tap = 0; tap < shape.kernel_size - 1; tap++) {
@@ -168,6 +190,13 @@ template <class P> struct Model {
     };
     V = matrix<Fp32>(arena, shape.conditioning, shape.conditioning, width, width, from_column(0), from.input);
     U = matrix<Fp32>(arena, shape.speaker, shape.speaker, width, width, from_column(shape.conditioning), from.input);
+  }
+
+  // Rows of `count` numbers, each filled up with zeros.
+  static float *table(Arena &arena, int rows, int padded, const float *from, int count) {
+    float *to = vector(arena, (size_t)rows * padded);
+    for (int i = 0; to && from && i < rows; i++) memcpy(to + (size_t)i * padded, from + (size_t)i * count, 4 * (size_t)count);
+    return to;
   }
 
   static float *vector(Arena &arena, size_t padded, const float *from = nullptr, int count = 0, float factor = 1) {

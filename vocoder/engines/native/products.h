@@ -282,4 +282,26 @@ template <class P> inline void product(float *y, int y_stride, const Matrix &m, 
   vector_product<P>(y, y_stride, m, x, rows);
 }
 
+// The same in fp32, for a row that waits for the result: each sum runs in four chains, which are added at the end, so that
+// it takes a fourth of the time. x holds `stride` numbers a row, a multiple of four.
+constexpr int CHAINS = 4;
+INLINE void short_product(float *y, int y_stride, const Matrix &m, const float *x, int stride, int rows) {
+  for (int r = 0; r < rows; r++, y += y_stride, x += stride) {
+    const float *weights = (const float *)m.weights;
+    for (int output = 0; output < m.outputs;) {
+      const int panel = panel_width((m.outputs - output) / W);
+      for (int v = 0; v < panel; v++) {
+        Floats sum[CHAINS] = {};
+        for (int i = 0; i < m.inputs; i += CHAINS)
+          UNROLL for (int k = 0; k < CHAINS; k++)
+            sum[k] = fma(load(weights + ((i + k) * panel + v) * W), splat(x[i + k]), sum[k]);
+        float *to = y + output + v * W;
+        store(to, load(to) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+      }
+      weights += (ptrdiff_t)panel * m.inputs * W;
+      output += panel * W;
+    }
+  }
+}
+
 }  // namespace ISA

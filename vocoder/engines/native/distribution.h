@@ -35,7 +35,7 @@ INLINE float draw_level(float *parameters, int levels, float temperature, const 
 INLINE int encode_level(float sample, int levels) {
   const float mu = (float)(levels - 1), size = log1pf(mu * fabsf(sample)) / log1pf(mu);
   const float level = floorf(((sample < 0 ? -size : size) + 1) / 2 * mu + 0.5f);
-  return (int)(level < 0 ? 0 : level > mu ? mu : level);
+  return (int)(level > 0 ? level < mu ? level : mu : 0);  // of what is no number: 0
 }
 
 // `parameters` (logits, locations, log-scales) lie where they belong; `scratch` holds whole vectors of the logits.
