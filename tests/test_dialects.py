@@ -138,8 +138,8 @@ def test_a_network_reads_predictor_and_pitch_in_every_preset(name: str) -> None:
     for part in (conditioning.context, conditioning.coefficients, conditioning.scale):
         assert part.isfinite().all()
     assert (conditioning.scale > 0).all()
-    assert conditioning.distance.min() >= 0
-    assert conditioning.distance.max() <= mel.sample_rate / LOWEST_HZ
+    assert conditioning.lag.min() >= 0
+    assert conditioning.lag.max() <= mel.sample_rate / LOWEST_HZ
 
     waveform = waveform[None, : frames * mel.hop_length]
     order = conditioning.coefficients.shape[-1]

@@ -280,7 +280,7 @@ def test_a_piece_moves_by_half_the_pitch_period_at_its_cut_or_by_five_millisecon
     model, blind = tiny_vocoder(), tiny_vocoder(tiny_config("mu_law_categorical"))
     assert model.network.pitch_lag is not None
     fold = plan(model)
-    conditioning = replace(fold.conditioning, distance=torch.full((1, FRAMES), 21))
+    conditioning = replace(fold.conditioning, lag=torch.full((1, FRAMES), 21))
     again = Fold.plan(model.network, conditioning, torch.ones(FRAMES))
     assert {piece.limit for piece in again.pieces[1:]} == {(21 + model.network.pitch_lag.lead) // 2}
     assert {piece.limit for piece in plan(blind).pieces[1:]} == {40}
