@@ -170,6 +170,16 @@ def test_an_utterance_in_a_batch_is_bit_identical_to_the_same_alone(distribution
         check_batch_invariance(network, config, batch, name)
 
 
+def test_the_laws_of_an_utterance_in_a_batch_are_bit_identical_too(network: WaveNet) -> None:
+    engine, batch = ReferenceEngine(network), ROWS + 2
+    conditioning, waveform = condition(network, tiny_config(), batch, frames=2), 0.1 * torch.randn(batch, 32)
+    together, _ = engine.force(conditioning, waveform, engine.initial_state(batch))
+    for index in range(batch):
+        one = conditioning.select(torch.tensor([index]))
+        alone, _ = engine.force(one, waveform[index : index + 1], engine.initial_state(1))
+        assert torch.equal(alone[0], together[index]), f"utterance {index}"
+
+
 def test_batching_changes_no_bit_at_the_default_width_either() -> None:
     widths = {"residual_channels": 64, "gate_channels": 128, "skip_channels": 128, "conditioning_channels": 64}
     one = tiny_config(**widths, sample_channels=128)
