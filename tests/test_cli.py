@@ -45,7 +45,7 @@ def folder(model: Vocoder, tmp_path: Path) -> Path:
 
 
 def infer(folder: Path, *inputs: str, **options: Any) -> int:
-    flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    flags = [text for key, value in options.items() for text in (f"--{key.replace('_', '-')}", str(value))]
     files = [str(folder / name) for name in inputs]
     return main(["infer", *files, "--model", str(folder / "model"), "--output-dir", str(folder / "out"), *flags])
 
@@ -59,8 +59,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_mels_and_audio_become_waveforms_of_the_same_name(folder: Path, model: Vocoder) -> None:
-    assert infer(folder, "a.npy", "b.pt", seed=3, temperature=0.9) == 0
-    expected = model.infer(np.load(folder / "a.npy"), seed=3, temperature=0.9)
+    assert infer(folder, "a.npy", "b.pt", seed=3, temperature=0.9, voiced_temperature=0.5) == 0
+    expected = model.infer(np.load(folder / "a.npy"), seed=3, temperature=0.9, voiced_temperature=0.5)
     for name in ("a.wav", "b.wav"):  # the same mel: a file sounds the same in any company
         waveform, sample_rate = soundfile.read(folder / "out" / name, dtype="float32")
         assert sample_rate == model.sample_rate
@@ -173,6 +173,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(folder: Path, capsys
     [
         ({"seed": -1}, "`seed` must lie between"),
         ({"temperature": 0}, "`temperature` must be positive"),
+        ({"voiced_temperature": 2}, "`voiced_temperature` must be above 0 and at most 1, but is 2"),
         ({"engine": "warp"}, "`engine` must be one of auto"),
         ({"speaker": 1}, "single voice"),
         ({"model": "nobody"}, "there is no 'nobody'"),

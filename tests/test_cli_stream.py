@@ -63,6 +63,16 @@ def test_a_pipe_gives_the_samples_of_a_file(command: list[str], model: Vocoder, 
     assert b"aplay -q -t raw -f S16_LE -c 1 -r 8000" in result.stderr
 
 
+def test_a_pipe_is_sharpened_as_a_file_is(
+    command: list[str], model: Vocoder, mel: Tensor, feed: Callable[[bytes], None], capfdbinary: Any
+) -> None:
+    feed(as_bytes(mel))
+    assert main([*command, "--voiced-temperature", "0.5"]) == 0
+    expected = to_levels(model.infer(mel, seed=4, voiced_temperature=0.5))
+    assert np.array_equal(np.frombuffer(capfdbinary.readouterr().out, "<i2"), expected)
+    assert not np.array_equal(expected, to_levels(model.infer(mel, seed=4)))
+
+
 def test_samples_come_before_stdin_ends(command: list[str], model: Vocoder, mel: Tensor) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "vocoder", *command],

@@ -2,20 +2,33 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, from_dict, to_dict
+from vocoder.config import (
+    NETWORKS,
+    DistributionConfig,
+    MelConfig,
+    NetworkConfig,
+    SamplingConfig,
+    VocoderConfig,
+    from_dict,
+    to_dict,
+)
+from vocoder.model.wavenet import WaveNet
 
 VARIED = VocoderConfig(
     MelConfig(n_mels=4, shift=(1.0, 2.0, 3.0, 4.0), scale=2.0, clip=(-4.0, 4.0), log="db", guard="add"),
     NetworkConfig(
+        samples_per_step=1,
         kernel_size=3,
         num_speakers=7,
         skip_scale=0.5,
+        recent_excitations=0,
         linear_prediction_order=0,
         distribution=DistributionConfig("mu_law_categorical", bits=10),
     ),
@@ -73,6 +86,18 @@ def test_a_mel_that_cannot_be_is_refused_with_the_rule(changes: dict[str, Any], 
         (
             {"distribution": DistributionConfig("mu_law_categorical")},
             r"distribution is mu_law_categorical\. Set network.linear_prediction_order to 0",
+        ),
+        ({"samples_per_step": 0}, "network.samples_per_step must be positive, but is 0"),
+        ({"samples_per_step": 4.0}, r"samples_per_step must be an integer, but is 4\.0"),
+        ({"sample_channels": 0}, "network.sample_channels must be positive, but is 0"),
+        ({"recent_excitations": -1}, "network.recent_excitations must be >= 0, but is -1"),
+        (
+            {"samples_per_step": 4, "recent_excitations": 0, "linear_prediction_order": 0},
+            r"network\.samples_per_step is 4, but without linear prediction .* Set it to 1, or .*_order to 16",
+        ),
+        (
+            {"samples_per_step": 1, "recent_excitations": 3, "linear_prediction_order": 0},
+            r"network\.recent_excitations is 3, but without linear prediction .* Set it to 0, or .*_order to 16",
         ),
     ],
 )
@@ -158,8 +183,48 @@ def test_dilations_double_within_a_cycle_and_start_again() -> None:
 def test_receptive_field_is_one_plus_the_reach_of_all_layers(
     kernel_size: int, cycles: int, layers: int, expected: int
 ) -> None:
-    config = NetworkConfig(kernel_size=kernel_size, dilation_cycles=cycles, layers_per_cycle=layers)
+    config = NetworkConfig(1, kernel_size=kernel_size, dilation_cycles=cycles, layers_per_cycle=layers)
     assert config.receptive_field == expected
+    assert replace(config, samples_per_step=8).receptive_field == 8 * expected
+
+
+@pytest.mark.parametrize(("step", "hop_length", "divisors"), [(8, 275, "1, 5, 11"), (3, 256, "1, 2, 4, 8, 16")])
+def test_steps_that_do_not_fill_a_frame_are_refused_with_those_that_do(
+    step: int, hop_length: int, divisors: str
+) -> None:
+    mel, network = MelConfig(hop_length=hop_length), NetworkConfig(step)
+    message = rf"samples_per_step must divide mel\.hop_length, but {step} does not divide {hop_length}\. "
+    for build in (lambda: VocoderConfig(mel, network), lambda: WaveNet(network, mel)):
+        with pytest.raises(ValueError, match=message + rf"Take one of {divisors}\."):
+            build()
+
+
+@pytest.mark.parametrize(("rate", "longest"), [(8000, 12), (22_050, 32)])
+def test_a_step_longer_than_the_shortest_lag_is_refused_with_the_longest_that_is_not(rate: int, longest: int) -> None:
+    mel = MelConfig(sample_rate=rate, f_max=4000.0, hop_length=4 * longest)
+    assert WaveNet(NetworkConfig(longest, layers_per_cycle=1), mel).samples_per_step == longest
+    message = rf"samples_per_step must be at most .* {longest} samples .* {rate} Hz, but is {2 * longest}\. Take "
+    with pytest.raises(ValueError, match=message + f"{longest} or fewer"):
+        WaveNet(NetworkConfig(2 * longest, layers_per_cycle=1), mel)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.5, 1.01, math.inf, math.nan])
+def test_a_voiced_temperature_lies_above_zero_and_at_most_at_one(temperature: float) -> None:
+    message = rf"voiced_temperature must be above 0 and at most 1, but is {temperature}\. Take 1 to sample"
+    with pytest.raises(ValueError, match=message):
+        SamplingConfig(temperature)
+
+
+def test_a_network_that_does_not_ask_what_is_voiced_cannot_be_sharpened_there() -> None:
+    plain = NetworkConfig(1, recent_excitations=0, linear_prediction_order=0)
+    assert VocoderConfig(network=plain).sampling.voiced_temperature == 1
+    with pytest.raises(ValueError, match=r"voiced_temperature is 0\.7, but a network without linear .* Set it to 1\."):
+        VocoderConfig(network=plain, sampling=SamplingConfig(0.7))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_named_network_fits_the_default_mel(name: str) -> None:
+    assert VocoderConfig(network=NETWORKS[name]).network.samples_per_step == {"-g4": 4, "-g8": 8}.get(name[-3:], 1)
 
 
 def test_margin_is_the_context_and_half_the_upsampling() -> None:

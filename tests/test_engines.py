@@ -16,14 +16,28 @@ from vocoder.engines import ENGINES, create_engine
 from vocoder.engines.base import Engine
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ROWS, ReferenceEngine
+from vocoder.engines.step import Step
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29
+FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29 steps
+
+
+STEPS: dict[str, dict[str, Any]] = {
+    "1 a step": {},
+    "1 a step, recent": {"recent_excitations": 5},
+    "2 a step": {"samples_per_step": 2},
+    "4 a step, recent": {"samples_per_step": 4, "recent_excitations": 3},
+    "8 a step, recent": {"samples_per_step": 8, "recent_excitations": 8},
+}
+
+
+@pytest.fixture(params=STEPS.values(), ids=STEPS.keys())
+def network(request: pytest.FixtureRequest) -> WaveNet:
+    return tiny_network(tiny_config(**request.param))
 
 
 @pytest.fixture(params=ENGINES, ids=lambda kind: kind.name)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    network = tiny_network()
+def engine(request: pytest.FixtureRequest, network: WaveNet) -> Engine:
     obstacle = request.param.obstacle(network)
     if obstacle:
         pytest.skip(obstacle)
@@ -49,11 +63,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {"num_speakers": 3, "residual_scale": 0.5**0.5, "skip_scale": 1.0}) for name in DISTRIBUTIONS),
     ("gaussian", {"num_components": 1, "linear_prediction_order": 5, "upsampling_taps": 1, "context_frames": 0}),
     *(
-        ("mixture_of_logistics", {"samples_per_step": step, "recent_excitations": recent, "sample_channels": 20})
-        for step, recent in ((1, 3), (2, 0), (2, 3), (2, 8), (4, 0), (4, 8), (8, 0), (8, 3), (8, 8))
+        (name, {"samples_per_step": step, "recent_excitations": recent})
+        for name in CONTINUOUS
+        for step in (1, 2, 4, 8)
+        for recent in (0, 3)
+        if (step, recent) != (1, 0)
     ),
-    ("gaussian", {"samples_per_step": 4, "recent_excitations": 3, "kernel_size": 3, "num_speakers": 3}),
-    ("mixture_of_logistics", {"samples_per_step": 8, "linear_prediction_order": 5, "num_components": 1}),
+    ("gaussian", {"samples_per_step": 8, "recent_excitations": 40, "linear_prediction_order": 5}),
+    ("gaussian", {"samples_per_step": 4, "recent_excitations": 8, "kernel_size": 3, "num_speakers": 3}),
+    ("mixture_of_logistics", {"samples_per_step": 8, "kernel_size": 3, "num_speakers": 3, "sample_channels": 5}),
 ]
 
 
@@ -70,9 +88,12 @@ def test_step_by_step_equals_the_teacher_forced_forward_pass(distribution: str, 
         torch.testing.assert_close(laws.clone(), network(waveform, conditioning), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution: str) -> None:
-    config = tiny_config(distribution)
+@pytest.mark.parametrize(
+    ("distribution", "changes"),
+    [*((name, {}) for name in DISTRIBUTIONS), *((name, STEPS["4 a step, recent"]) for name in CONTINUOUS)],
+)
+def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution: str, changes: dict[str, Any]) -> None:
+    config = tiny_config(distribution, **changes)
     network = tiny_network(config)
     engine = ReferenceEngine(network)
     conditioning, noise = condition(network, config), noise_for(network, 1)
@@ -87,13 +108,14 @@ def condition_on_echoes(network: WaveNet, batch: int, frames: int) -> Conditioni
     """Each frame another echo, from the nearest to the farthest that can be."""
     assert network.pitch_lag is not None
     conditioning = condition(network, tiny_config(), batch, frames)
-    distance = torch.randint(1, network.pitch_lag.longest + 1, conditioning.distance.shape)
-    distance[:, 0], distance[:, -1] = 1, network.pitch_lag.longest
-    return replace(conditioning, distance=distance)
+    nearest, longest = network.samples_per_step, network.pitch_lag.longest
+    lag = torch.randint(nearest, longest + 1, conditioning.lag.shape)
+    lag[:, 0], lag[:, -1] = nearest, longest
+    return replace(conditioning, lag=lag)
 
 
-def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag() -> None:
-    network, frames = tiny_network(), 10  # 160 samples; the longest lag has 32
+def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag(network: WaveNet) -> None:
+    frames = 10  # 160 samples; the longest lag has 32
     engine, conditioning = ReferenceEngine(network), condition_on_echoes(network, 2, frames)
     waveform, _ = engine.generate(conditioning, noise_for(network, 2, frames), engine.initial_state(2))
     waveform = waveform.clone()
@@ -114,13 +136,15 @@ def test_the_echo_reaches_across_the_border_of_chunks(engine: Engine) -> None:
     assert torch.equal(torch.cat(parts, dim=1), whole)
 
 
-def test_the_echo_of_the_past_is_part_of_the_state() -> None:
-    network = tiny_network()
+def test_the_echo_of_the_past_is_part_of_the_state(network: WaveNet) -> None:
     engine, conditioning, noise = ReferenceEngine(network), condition_on_echoes(network, 1, 3), noise_for(network, 1, 3)
     _, state = engine.generate(conditioning, noise, engine.initial_state(1))
     forgetful = [group.clone() for group in state]
-    last = (forgetful[0].position - 1) % forgetful[0].residual.shape[1]
-    forgetful[0].residual[:, [slot for slot in range(forgetful[0].residual.shape[1]) if slot != last]] = 0
+    ring = forgetful[0].excitation
+    # All but those that the next step reads as they are.
+    read = max(network.samples_per_step, network.config.recent_excitations)
+    recent = {(int(forgetful[0].position) - age) % ring.shape[1] for age in range(1, read + 1)}
+    ring[:, [slot for slot in range(ring.shape[1]) if slot not in recent]] = 0
     far = conditioning.slice_frames(2, 3)  # the farthest echo
     assert not torch.equal(engine.generate(far, noise, state)[0], engine.generate(far, noise, forgetful)[0])
 
@@ -146,10 +170,23 @@ def test_an_utterance_in_a_batch_is_bit_identical_to_the_same_alone(distribution
         check_batch_invariance(network, config, batch, name)
 
 
+def test_the_laws_of_an_utterance_in_a_batch_are_bit_identical_too(network: WaveNet) -> None:
+    engine, batch = ReferenceEngine(network), ROWS + 2
+    conditioning, waveform = condition(network, tiny_config(), batch, frames=2), 0.1 * torch.randn(batch, 32)
+    together, _ = engine.force(conditioning, waveform, engine.initial_state(batch))
+    for index in range(batch):
+        one = conditioning.select(torch.tensor([index]))
+        alone, _ = engine.force(one, waveform[index : index + 1], engine.initial_state(1))
+        assert torch.equal(alone[0], together[index]), f"utterance {index}"
+
+
 def test_batching_changes_no_bit_at_the_default_width_either() -> None:
-    config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, conditioning_channels=64)
+    widths = {"residual_channels": 64, "gate_channels": 128, "skip_channels": 128, "conditioning_channels": 64}
+    one = tiny_config(**widths, sample_channels=128)
     for name in ("auto", "torch"):
-        check_batch_invariance(tiny_network(config), config, ROWS, name)
+        check_batch_invariance(tiny_network(one), one, ROWS, name)
+    eight = tiny_config(**widths, sample_channels=64, samples_per_step=8, recent_excitations=8)
+    check_batch_invariance(tiny_network(eight), eight, ROWS, "torch")
 
 
 def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int, name: str) -> None:
@@ -185,13 +222,11 @@ def test_a_state_stays_valid_so_that_continuations_may_branch(engine: Engine) ->
     assert torch.equal(first, untouched)
 
 
-def test_the_state_does_not_grow_with_time() -> None:
-    engine = ReferenceEngine(tiny_network())
+def test_the_state_does_not_grow_with_time(network: WaveNet) -> None:
+    engine = ReferenceEngine(network)
     start = engine.initial_state(1)
     _, end = engine.generate(condition(engine.network, tiny_config()), noise_for(engine.network, 1), start)
-    assert [ring.shape for ring in start[0].inputs] == [ring.shape for ring in end[0].inputs]
-    assert start[0].waveform.shape == end[0].waveform.shape
-    assert start[0].residual.shape == end[0].residual.shape
+    assert [one.shape for one in vars(start[0]).values()] == [one.shape for one in vars(end[0]).values()]
 
 
 def test_progress_adds_up_to_all_samples_of_all_utterances(engine: Engine) -> None:
@@ -203,8 +238,7 @@ def test_progress_adds_up_to_all_samples_of_all_utterances(engine: Engine) -> No
     assert len(made) > 1
 
 
-def test_autocast_around_it_does_not_change_the_waveform() -> None:
-    network = tiny_network()
+def test_autocast_around_it_does_not_change_the_waveform(network: WaveNet) -> None:
     engine, conditioning, noise = ReferenceEngine(network), condition(network, tiny_config()), noise_for(network, 1)
     plain, _ = engine.generate(conditioning, noise, engine.initial_state(1))
     with torch.autocast("cpu", torch.bfloat16):
@@ -235,6 +269,27 @@ def test_auto_takes_the_first_engine_that_can_run_the_network() -> None:
 def test_an_unknown_engine_is_refused_with_the_names_of_the_known() -> None:
     with pytest.raises(ValueError, match=r"`engine` must be one of auto, .*torch.*, but is 'warp'"):
         create_engine("warp", tiny_network())
+
+
+def test_a_step_is_a_function_of_its_state_alone(network: WaveNet) -> None:
+    """Two engines' worth of steps: one moves its state on in place, the other starts each step from a copy."""
+    step, conditioning = Step(network), condition_on_echoes(network, 2, 4)
+    h, waveform = network.upsample(conditioning).detach(), 0.1 * torch.randn(2, 4 * network.hop_length)
+    groups = waveform.unflatten(1, (-1, network.samples_per_step))
+    state, copied = step.initial_state(2), step.initial_state(2)
+    per_frame = network.hop_length // network.samples_per_step
+    with torch.no_grad():
+        for n in range(groups.shape[1]):
+            frame = conditioning.slice_frames(n // per_frame, n // per_frame + 1)
+            given = (h[:, n], frame.coefficients[:, 0], frame.scale[:, 0], frame.lag[:, 0])
+            copied = copied.clone()
+            before = copied.clone()
+            laws = [step(one, *given, lambda law, place, n=n: groups[:, n, place])[1] for one in (state, copied)]
+            again = step(before, *given, lambda law, place, n=n: groups[:, n, place])[1]
+            assert torch.equal(laws[0], laws[1])
+            assert torch.equal(laws[1], again)
+    assert state.position.tolist() == [4 * network.hop_length]
+    assert all(torch.equal(one, other) for one, other in zip(vars(state).values(), vars(before).values(), strict=True))
 
 
 def test_a_network_in_training_mode_is_refused() -> None:

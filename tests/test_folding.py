@@ -34,7 +34,8 @@ def lay_out(count: int, limit: int = LIMIT) -> Fold:
     """Pieces of twenty frames each, with one before and one after."""
     frames = 20 * count
     zeros = torch.zeros(1, frames, 0)
-    conditioning = Conditioning(zeros, zeros, torch.ones(1, frames), torch.ones(1, frames), torch.zeros(1, 0))
+    ones = torch.ones(1, frames)
+    conditioning = Conditioning(zeros, zeros, ones, lag=ones, spread=ones, speaker=torch.zeros(1, 0))
     pieces = [
         Piece(max(0, 20 * index - 3), 20 * index + 23, 20 * index * HOP, limit if index else 0)
         for index in range(count)
@@ -218,6 +219,39 @@ def test_a_network_without_memory_gives_the_same_folded_for_pieces_share_the_noi
     torch.testing.assert_close(folded, model.infer(mel, seed=4, utterance=2), rtol=0, atol=1e-6)  # float32's rounding
 
 
+@pytest.mark.parametrize("step", [2, 8])
+def test_steps_of_several_samples_are_folded_as_single_ones_are(step: int) -> None:
+    model = tiny_vocoder(tiny_config(samples_per_step=step, recent_excitations=4))
+    mels = speech_like_mel(model.mel, FRAMES, batch=2)
+    assert count_pieces(model.network, FRAMES) > 1
+    together = model.infer(mels, engine="torch", utterance=3, fold=True)
+    assert together.shape == (2, FRAMES * model.hop_length)
+    assert torch.equal(together[1], model.infer(mels[1], engine="torch", utterance=4, fold=True))
+    assert not torch.equal(together[1], model.infer(mels[1], engine="torch", utterance=4))
+
+
+def test_pieces_are_sharpened_where_the_whole_is() -> None:
+    """By a network without memory, whose samples are the noise: all that differs is the voiced temperature."""
+    model = tiny_vocoder(tiny_config("gaussian", num_components=1))
+    flatten(model)
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    options = {"seed": 4, "voiced_temperature": 0.5, "engine": "torch"}
+    whole, folded = model.infer(mel, **options), model.infer(mel, fold=True, **options)  # type: ignore[arg-type]
+    conditioning = model._condition(model._conditioner(None, 0.5), mel[None], None)
+    assert conditioning.spread.unique().numel() > 2
+    torch.testing.assert_close(folded, whole, rtol=0, atol=1e-6)  # float32's rounding
+    assert not torch.equal(whole, model.infer(mel, seed=4, engine="torch"))
+
+
+def flatten(model: Vocoder) -> None:
+    """Let every law be of one width about zero, whatever was before."""
+    network = model.network
+    with torch.no_grad():
+        network.output_2.weight.zero_()
+        network.output_2.bias.copy_(torch.tensor([0.0, 0.0, -3.0]))
+    network.distribution.place = lambda parameters, location, scale: parameters  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_arguments_give_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     model = tiny_vocoder()
@@ -244,7 +278,16 @@ def test_progress_adds_up_to_the_samples_of_the_result() -> None:
     assert len(made) > 1
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernel_size": 3}, {"linear_prediction_order": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"kernel_size": 3},
+        {"linear_prediction_order": 0},
+        {"samples_per_step": 4, "recent_excitations": 3},
+        {"samples_per_step": 8},
+    ],
+)
 def test_what_is_heard_of_a_piece_depends_on_its_own_samples_only(changes: dict[str, Any]) -> None:
     model = tiny_vocoder(tiny_config(**changes))
     network, fold = model.network, plan(model)
@@ -280,7 +323,7 @@ def test_a_piece_moves_by_half_the_pitch_period_at_its_cut_or_by_five_millisecon
     model, blind = tiny_vocoder(), tiny_vocoder(tiny_config("mu_law_categorical"))
     assert model.network.pitch_lag is not None
     fold = plan(model)
-    conditioning = replace(fold.conditioning, distance=torch.full((1, FRAMES), 21))
+    conditioning = replace(fold.conditioning, lag=torch.full((1, FRAMES), 21))
     again = Fold.plan(model.network, conditioning, torch.ones(FRAMES))
     assert {piece.limit for piece in again.pieces[1:]} == {(21 + model.network.pitch_lag.lead) // 2}
     assert {piece.limit for piece in plan(blind).pieces[1:]} == {40}
@@ -422,7 +465,7 @@ def test_joins_in_speech_are_like_any_other_place(
     for seed, (mel, plain) in enumerate(zip(mels, plains, strict=True)):
         folded = model.infer(mel, seed=seed, fold=True).double().numpy()
         power = measure_power(mel[None], model.mel)[0]
-        fold = Fold.plan(model.network, model._condition(mel[None], None, None), power)
+        fold = Fold.plan(model.network, model._condition(model._conditioner(None, None), mel[None], None), power)
         joins = [piece.cut for piece in fold.pieces[1:]]
         # By the same rule, for a quiet place differs from others whether there is a join or not.
         reach = int(folding.REACH_SECONDS * RATE / HOP)

@@ -8,6 +8,9 @@ import pickle
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,9 @@ from torch import Tensor
 
 import vocoder
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
-from vocoder.config import VocoderConfig, to_dict
-from vocoder.inference.batching import count_seats
+from vocoder.config import SamplingConfig, VocoderConfig, to_dict
+from vocoder.formats import FORMAT_VERSION
+from vocoder.inference.batching import count_seats, spread_noise
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
 
@@ -168,6 +172,62 @@ def test_lower_temperature_comes_nearer_to_the_middle_of_the_law() -> None:
     torch.testing.assert_close(narrow, wide / 2, rtol=0, atol=1 / 32768)  # rounding to a level
 
 
+def test_a_lower_voiced_temperature_comes_nearer_to_the_middle_of_the_law_where_it_is_voiced_alone() -> None:
+    config = tiny_config("gaussian", num_components=1)
+    model = tiny_vocoder(config)
+    mel = speech_like_mel(model.mel, 60)[0]
+    voiced, kept = mixed_voicing(model, mel)
+    noise: list[Tensor] = []
+    for voiced_temperature in (1.0, 0.5):
+        conditioning = model._condition(model._conditioner(None, voiced_temperature), mel[None], None)
+        drawn = model._noise(0, [0], 0, 60 * model.hop_length)
+        noise.append(spread_noise(drawn, conditioning)[0].unflatten(0, (60, model.hop_length)))
+    assert torch.equal(noise[0].flatten(0, 1), model._noise(0, [0], 0, 60 * model.hop_length)[0])
+    assert torch.equal(noise[1][..., 0], noise[0][..., 0])  # which component is drawn
+    assert torch.equal(noise[1][voiced][..., 1], noise[0][voiced][..., 1] / 2)
+    assert torch.equal(noise[1][kept], noise[0][kept])
+
+
+def mixed_voicing(model: Vocoder, mel: Tensor) -> tuple[Tensor, Tensor]:
+    """Which frames of a mel are voiced and which are not at all; there are both."""
+    assert model.network.pitch_lag is not None
+    voicing = model.network.pitch_lag(mel[None])[1][0]
+    voiced, unvoiced = voicing == 1, voicing == 0
+    assert voiced.any()
+    assert unvoiced.any()
+    return voiced, unvoiced
+
+
+@pytest.mark.parametrize("changes", [{}, {"samples_per_step": 4, "recent_excitations": 3}], ids=str)
+def test_a_voiced_temperature_of_one_is_the_network_s_own_law(changes: dict[str, Any]) -> None:
+    model = tiny_vocoder(tiny_config(**changes))
+    mel = speech_like_mel(model.mel, 30)[0]
+    own, sharpened = (model.infer(mel, engine="torch", voiced_temperature=t) for t in (1.0, 0.5))
+    assert torch.equal(own, model.infer(mel, engine="torch"))
+    assert not torch.equal(own, sharpened)
+    # The samples of the engine itself, with the noise as it comes.
+    engine = model._engine("torch", "auto", None)
+    with torch.no_grad():
+        conditioning = model._condition(model._conditioner(None, None), mel[None], None)
+    noise = model._noise(0, [0], 0, 30 * model.hop_length)
+    assert torch.equal(engine.generate(conditioning, noise, engine.initial_state(1))[0][0], own)
+
+
+def test_what_a_model_declares_of_its_sampling_is_what_it_does(tmp_path: Path) -> None:
+    config = tiny_config()
+    plain = tiny_vocoder(config)
+    model = Vocoder(replace(config, sampling=SamplingConfig(0.5)), plain.network)
+    mel = speech_like_mel(model.mel, 30)[0]
+    model.save_pretrained(tmp_path / "model")
+    loaded = Vocoder.from_pretrained(tmp_path / "model")
+    assert loaded.config.sampling.voiced_temperature == 0.5
+    declared = loaded.infer(mel)
+    assert torch.equal(declared, plain.infer(mel, voiced_temperature=0.5))
+    assert torch.equal(declared, loaded.infer_many([mel])[0])
+    assert torch.equal(declared, torch.cat(list(loaded.stream().over(mel.split(7, dim=1)))))
+    assert torch.equal(loaded.infer(mel, voiced_temperature=1.0), plain.infer(mel))
+
+
 def test_each_speaker_has_a_voice_of_its_own() -> None:
     model = tiny_vocoder(tiny_config(num_speakers=3))
     mels = speech_like_mel(model.mel, FRAMES).expand(2, -1, -1)
@@ -256,6 +316,16 @@ def test_speech_and_digital_silence_are_not_warned_of(model: Vocoder, mel: Tenso
         ("temperature", float("nan"), ValueError, "must be positive and finite, but is nan"),
         ("temperature", float("inf"), ValueError, "must be positive and finite, but is inf"),
         ("temperature", None, TypeError, "`temperature` must be a number"),
+        ("voiced_temperature", "warm", TypeError, "`voiced_temperature` must be a number, but is 'warm'. Leave it out"),
+        (
+            "voiced_temperature",
+            0.0,
+            ValueError,
+            "above 0 and at most 1, but is 0. Pass 1.0 to sample the network's own",
+        ),
+        ("voiced_temperature", -0.5, ValueError, "above 0 and at most 1, but is -0.5"),
+        ("voiced_temperature", 1.5, ValueError, "above 0 and at most 1, but is 1.5"),
+        ("voiced_temperature", float("nan"), ValueError, "above 0 and at most 1, but is nan"),
         ("seed", -1, ValueError, "`seed` must lie between"),
         ("seed", 2**64, ValueError, "`seed` must lie between"),
         ("seed", 0.5, TypeError, "`seed` must be an integer"),
@@ -268,8 +338,23 @@ def test_speech_and_digital_silence_are_not_warned_of(model: Vocoder, mel: Tenso
 def test_an_option_outside_its_range_is_refused(
     model: Vocoder, mel: Tensor, option: str, value: Any, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message):
-        model.infer(mel, **{option: value})
+    calls: tuple[Callable[..., Any], ...] = (partial(model.infer, mel), partial(model.infer_many, [mel]), model.stream)
+    for call in calls:
+        with pytest.raises(error, match=message):
+            call(**{option: value})
+
+
+def test_a_model_that_does_not_ask_what_is_voiced_refuses_to_be_sharpened_there() -> None:
+    model = tiny_vocoder(tiny_config(linear_prediction_order=0))
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    message = (
+        "must be 1 for a model without linear prediction, which .*, but is 0.7. Leave it out, or pass `temperature`"
+    )
+    calls: tuple[Callable[..., Any], ...] = (partial(model.infer, mel), partial(model.infer_many, [mel]), model.stream)
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call(voiced_temperature=0.7)
+    assert torch.equal(model.infer(mel, voiced_temperature=1.0), model.infer(mel))
 
 
 @pytest.mark.parametrize(
@@ -360,8 +445,9 @@ def test_saving_leaves_other_files_of_the_folder_alone(model: Vocoder, folder: P
 
 
 def test_a_newer_format_is_refused_with_the_way_out(folder: Path) -> None:
-    edit_config(folder, format_version=2)
-    with pytest.raises(ValueError, match=r"config\.json has format version 2, but .* up to 1\. Upgrade"):
+    edit_config(folder, format_version=FORMAT_VERSION + 1)
+    message = rf"config\.json has format version {FORMAT_VERSION + 1}, but .* up to {FORMAT_VERSION}\. Upgrade"
+    with pytest.raises(ValueError, match=message):
         load_bundle(folder)
 
 
@@ -378,6 +464,10 @@ def edit_config(folder: Path, **changes: Any) -> None:
         ({"mel": {"n_mels": "8"}}, "describes no model"),
         ({"network": {"distribution": {"bits": 99}}}, "bits must lie between 2 and 12"),
         ({"mel": 3}, "describes no model"),
+        ({"network": 3}, "describes no model"),
+        ({"sampling": {"voiced_temperature": 2.0}}, "describes no model: .*above 0 and at most 1, but is 2"),
+        ({"network": {"samples_per_step": 3}}, "describes no model: .*samples_per_step must divide"),
+        ({"network": {"samples_per_step": 16}}, "describes no model: .*at most the shortest lag .*, 12 samples"),
     ],
 )
 def test_a_config_that_describes_no_model_is_named(folder: Path, changes: dict[str, Any], message: str) -> None:
@@ -407,7 +497,8 @@ def test_damaged_weights_are_named_wherever_they_are_cut(folder: Path) -> None:
     [
         ({"dilation_cycles": 3}, r"it lacks layers\..*and \d+ more.*in another shape skip\.weight"),
         ({"layers_per_cycle": 2}, r"unknown to this model, layers\."),
-        ({"skip_channels": 16}, r"another shape output_1\.bias \(12,\) instead of \(16,\)"),
+        ({"skip_channels": 16}, r"another shape output_1\.weight \(12, 12\) instead of \(12, 16\)"),
+        ({"samples_per_step": 2}, r"another shape input\.weight \(8, 4\) .*output_1\.bias \(12,\) instead of \(24,\)"),
     ],
 )
 def test_weights_of_another_model_are_refused_naming_what_differs(

@@ -12,7 +12,7 @@ from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.config import WaveformConfig
 from vocoder.engines import create_engine
 from vocoder.evaluation.likelihood import linear_prediction_yardstick, log_likelihood
-from vocoder.inference.conditioner import condition_whole
+from vocoder.inference.conditioner import Conditioner, condition_whole
 
 ENGINES = ("native", "torch")
 
@@ -21,7 +21,7 @@ ENGINES = ("native", "torch")
 def test_it_is_the_network_s_own(engine: str) -> None:
     config = tiny_config()
     network, frames = tiny_network(config), 70  # more than are followed at a time
-    conditioning = condition_whole(network, speech_like_mel(config.mel, frames))
+    conditioning = condition_whole(Conditioner(network), speech_like_mel(config.mel, frames))
     waveform = (0.1 * torch.randn(frames * config.mel.hop_length)).clamp(-1, 0.99)
     with torch.no_grad():
         expected = network.distribution.log_prob(network(waveform[None], conditioning), waveform[None])[0]
@@ -34,7 +34,7 @@ def test_it_is_that_of_the_waveform_the_network_makes() -> None:
     """A model of a pre-emphasised waveform is asked about the pre-emphasised recording."""
     config = tiny_config()
     network = tiny_network(config)
-    conditioning = condition_whole(network, speech_like_mel(config.mel, 8))
+    conditioning = condition_whole(Conditioner(network), speech_like_mel(config.mel, 8))
     recorded = 0.05 * torch.randn(8 * config.mel.hop_length)
     emphasised = 2 * (recorded - 0.85 * torch.nn.functional.pad(recorded, (1, 0))[:-1])
     engine = create_engine("torch", network)

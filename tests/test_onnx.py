@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network
 from vocoder.cli.onnx import add_export_onnx
-from vocoder.config import VocoderConfig, from_dict
+from vocoder.config import SamplingConfig, VocoderConfig, from_dict
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
+from vocoder.inference.batching import spread_noise
 from vocoder.inference.vocoder import Vocoder
 from vocoder.interop import onnx as ours
 from vocoder.interop.onnx import FILES, export_onnx
@@ -26,7 +28,7 @@ pytest.importorskip("onnxscript")
 runtime = pytest.importorskip("onnxruntime")
 
 STEPS = 1000
-STATE = ("layer_inputs", "waveform", "residual")
+STATE = ("layer_inputs", "waveform", "excitation")
 TINY = {"dilation_cycles": 1, "linear_prediction_order": 3}  # torch exports every operation at its leisure
 
 
@@ -41,6 +43,7 @@ class Client:
         )
         self.facts = self.step.get_modelmeta().custom_metadata_map
         self.hop_length, self.margin = int(self.facts["hop_length"]), int(self.facts["margin_frames"])
+        self.samples_per_step = int(self.facts["samples_per_step"])
 
     def condition(self, mel: np.ndarray, **speaker: np.ndarray) -> dict[str, np.ndarray]:
         padded = np.pad(mel, [(0, 0), (0, 0), (self.margin, self.margin)], mode="edge")
@@ -50,11 +53,15 @@ class Client:
         names = [output.name for output in self.conditioning.get_outputs()]
         return dict(zip(names, self.conditioning.run(None, {"mel": mel, **speaker}), strict=True))
 
-    def given(self, conditioning: dict[str, np.ndarray], noise: np.ndarray, t: int) -> dict[str, np.ndarray]:
+    def given(self, conditioning: dict[str, np.ndarray], noise: np.ndarray, n: int) -> dict[str, np.ndarray]:
         """All inputs of a step but its state."""
-        frame = {name: conditioning[name][:, t // self.hop_length] for name in ("coefficients", "scale", "distance")}
-        now = {"noise": noise[:, t], "temperature": np.array(1, np.float32), "position": np.array([t])}
-        return {"h": conditioning["h"][:, t], **frame, **now}
+        t, step = n * self.samples_per_step, self.samples_per_step
+        f = t // self.hop_length
+        frame = {name: conditioning[name][:, f] for name in ("coefficients", "scale", "lag")}
+        spread = noise[:, t : t + step].copy()
+        spread[:, :, 1] *= conditioning["spread"][:, f, None]
+        now = {"noise": spread, "temperature": np.array(1, np.float32), "position": np.array([t])}
+        return {"h": conditioning["h"][:, n], **frame, **now}
 
     def silence(self, batch: int) -> dict[str, np.ndarray]:
         shapes = {
@@ -62,22 +69,15 @@ class Client:
         }
         return {name: np.zeros(shapes[name], np.float32) for name in STATE}
 
-    def generate(
-        self, conditioning: dict[str, np.ndarray], noise: np.ndarray, forced: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and parameters of their laws; the past of a forced waveform where one is given."""
+    def generate(self, conditioning: dict[str, np.ndarray], noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and parameters of their laws."""
         state, samples, laws = self.silence(len(noise)), [], []
-        for t in range(noise.shape[1]):
-            given = self.given(conditioning, noise, t)
-            sample, law, *after = self.step.run(None, {**given, **state})
+        for n in range(noise.shape[1] // self.samples_per_step):
+            sample, law, *after = self.step.run(None, {**self.given(conditioning, noise, n), **state})
             state = dict(zip(STATE, after, strict=True))
-            if forced is not None:
-                slots = {name: t % state[name].shape[1] for name in ("waveform", "residual")}
-                state["residual"][:, slots["residual"]] += (forced[:, t] - sample) / given["scale"]
-                state["waveform"][:, slots["waveform"]] = forced[:, t]
             samples.append(sample)
             laws.append(law)
-        return np.stack(samples, axis=1), np.stack(laws, axis=1)
+        return np.concatenate(samples, axis=1), np.concatenate(laws, axis=1)
 
 
 def inputs(config: VocoderConfig, network: WaveNet, batch: int, steps: int = STEPS) -> tuple[Tensor, Tensor]:
@@ -88,19 +88,22 @@ def inputs(config: VocoderConfig, network: WaveNet, batch: int, steps: int = STE
 
 
 @torch.no_grad()
-def condition(network: WaveNet, mel: Tensor) -> tuple[Conditioning, dict[str, np.ndarray]]:
+def condition(config: VocoderConfig, network: WaveNet, mel: Tensor) -> tuple[Conditioning, dict[str, np.ndarray]]:
     """By torch, and what the client is to be told about the speaker."""
     speakers = torch.arange(len(mel)) % network.config.num_speakers if network.config.num_speakers else None
-    return network.condition(mel, speakers), {} if speakers is None else {"speaker": speakers.numpy()}
+    conditioning = network.condition(mel, speakers, voiced_temperature=config.sampling.voiced_temperature)
+    return conditioning, {} if speakers is None else {"speaker": speakers.numpy()}
 
 
 Exported = tuple[VocoderConfig, WaveNet, Client]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+@pytest.fixture(
+    scope="module", params=[{}, {"samples_per_step": 4, "recent_excitations": 2}], ids=["1 a step", "4 a step, recent"]
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.manual_seed(0)
-    config = tiny_config(**TINY)
+    config = replace(tiny_config(**TINY, **request.param), sampling=SamplingConfig(0.5))
     network, folder = tiny_network(config), tmp_path_factory.mktemp("onnx")
     export_onnx(folder, config, network)
     return config, network, Client(folder)
@@ -108,17 +111,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 def check_equals_the_reference(config: VocoderConfig, network: WaveNet, client: Client) -> None:
     mel, noise = inputs(config, network, batch=2)
-    torchs, speaker = condition(network, mel)
-    own = client.condition(mel.numpy(), **speaker)
+    torchs, speaker = condition(config, network, mel)
+    samples, parameters = client.generate(client.condition(mel.numpy(), **speaker), noise.numpy())
     engine = ReferenceEngine(network)
-    waveform, _ = engine.generate(torchs, noise, engine.initial_state(2))
-    laws, _ = engine.force(torchs, waveform, engine.initial_state(2))
-    samples, parameters = client.generate(own, noise.numpy(), forced=waveform.numpy())
+    laws, _ = engine.force(torchs, torch.from_numpy(samples), engine.initial_state(2))
     # 1e-4 of a logit, of full scale and of a logarithm: what float32 leaves after layers in another order of sums.
     np.testing.assert_allclose(parameters, laws.numpy(), rtol=1e-4, atol=1e-4)
     # A logarithm or a rounding may differ: by less than a level, or where the noise falls between two of them.
-    assert (np.abs(samples - waveform.numpy()) > 1e-5).mean() < 0.01
-    assert waveform.std() > 1e-3
+    drawn = network.distribution.sample(laws, spread_noise(noise, torchs))
+    assert (np.abs(samples - drawn.numpy()) > 1e-5).mean() < 0.01
+    assert samples.std() > 1e-3
 
 
 def test_teacher_forced_laws_are_the_reference_engines_for_a_thousand_steps(exported: Exported) -> None:
@@ -129,8 +131,9 @@ def test_running_free_the_samples_stay_with_the_reference_engines(exported: Expo
     """Here all thousand are equal; where sums round otherwise one may land a level off, and others follow it slowly."""
     config, network, client = exported
     mel, noise = inputs(config, network, batch=1, steps=200)
-    engine = ReferenceEngine(network)
-    waveform, _ = engine.generate(condition(network, mel)[0], noise, engine.initial_state(1))
+    engine, torchs = ReferenceEngine(network), condition(config, network, mel)[0]
+    assert torchs.spread.unique().numel() > 1
+    waveform, _ = engine.generate(torchs, spread_noise(noise, torchs), engine.initial_state(1))
     samples, _ = client.generate(client.condition(mel.numpy()), noise.numpy())
     np.testing.assert_allclose(samples, waveform.numpy(), atol=1e-3)
 
@@ -139,18 +142,19 @@ def test_the_conditioning_is_torchs_for_any_batch_and_number_of_frames(exported:
     config, network, client = exported
     for batch, frames in ((1, 1), (3, 20)):
         mel = speech_like_mel(config.mel, frames, batch)
-        torchs, own = condition(network, mel)[0], client.condition(mel.numpy())
+        torchs, own = condition(config, network, mel)[0], client.condition(mel.numpy())
         np.testing.assert_allclose(own["h"], network.upsample(torchs).detach().numpy(), atol=1e-5)
         np.testing.assert_allclose(own["coefficients"], torchs.coefficients.numpy(), atol=1e-5)
         np.testing.assert_allclose(own["scale"], torchs.scale.numpy(), rtol=1e-5)
-        np.testing.assert_array_equal(own["distance"], torchs.distance.numpy())
+        np.testing.assert_array_equal(own["lag"], torchs.lag.numpy())
+        np.testing.assert_allclose(own["spread"], torchs.spread.numpy(), atol=1e-5)
 
 
 def test_silence_has_the_least_scale_that_torchs_has(exported: Exported) -> None:
     """A variance of 1 / 12 levels squared is no zero, whatever an optimiser thinks."""
     config, network, client = exported
     mel = torch.full((1, config.mel.n_mels, 3), config.mel.log_floor)
-    expected = condition(network, mel)[0].scale.numpy()
+    expected = condition(config, network, mel)[0].scale.numpy()
     np.testing.assert_allclose(client.condition(mel.numpy())["scale"], expected, rtol=1e-6)
 
 
@@ -158,6 +162,7 @@ def test_frames_with_their_neighbours_are_conditioned_as_in_the_whole(exported: 
     config, _, client = exported
     mel, margin, hop = speech_like_mel(config.mel, 20).numpy(), client.margin, client.hop_length
     whole, part = client.condition(mel), client.condition_padded(mel[..., 10 - margin : 15 + margin])
+    hop //= client.samples_per_step
     np.testing.assert_allclose(part["h"], whole["h"][:, 10 * hop : 15 * hop], atol=1e-5)
     np.testing.assert_allclose(part["coefficients"], whole["coefficients"][:, 10:15], atol=1e-5)
 
@@ -173,14 +178,14 @@ def test_the_state_may_be_written_in_place(exported: Exported) -> None:
     for name, value in state.items():
         binding.bind_ortvalue_input(name, value)
         binding.bind_ortvalue_output(f"next_{name}", value)
-    binding.bind_output("sample")
+    binding.bind_output("samples")
     binding.bind_output("parameters")
-    for t in range(noise.shape[1]):
-        for name, value in client.given(conditioning, noise, t).items():
+    for n in range(noise.shape[1] // client.samples_per_step):
+        for name, value in client.given(conditioning, noise, n).items():
             binding.bind_cpu_input(name, value)
         client.step.run_with_iobinding(binding)
         samples.append(binding.copy_outputs_to_cpu()[-2])
-    np.testing.assert_array_equal(np.stack(samples, axis=1), expected)
+    np.testing.assert_array_equal(np.concatenate(samples, axis=1), expected)
 
 
 def test_the_metadata_say_what_a_client_must_know(exported: Exported) -> None:
@@ -189,6 +194,7 @@ def test_the_metadata_say_what_a_client_must_know(exported: Exported) -> None:
     assert facts == client.facts
     assert from_dict(VocoderConfig, json.loads(facts["config"])) == config
     assert (facts["sample_rate"], facts["hop_length"], facts["margin_frames"]) == ("8000", "16", "3")
+    assert facts["samples_per_step"] == str(config.network.samples_per_step)
     assert facts["noise"] == "uniform in (0, 1), standard logistic"
 
 
@@ -247,6 +253,7 @@ def test_an_export_that_breaks_off_leaves_the_graphs_before(tmp_path: Path, monk
         ("mu_law_categorical", {"layers_per_cycle": 2}),
         ("mixture_of_logistics", {"linear_prediction_order": 0, "kernel_size": 3}),
         ("gaussian", {"linear_prediction_order": 0, "num_components": 1, "upsampling_taps": 1, "context_frames": 0}),
+        ("gaussian", {**TINY, "samples_per_step": 4, "num_speakers": 3}),
         ("mixture_of_logistics", {**TINY, "num_speakers": 3, "residual_scale": 0.5**0.5, "kernel_size": 3}),
     ],
 )

@@ -16,6 +16,7 @@ from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.model import pitch as pitch_module
 from vocoder.model.pitch import PitchLag, echo
 
 RATES: dict[str, dict[str, Any]] = {
@@ -41,10 +42,21 @@ VOWELS = {  # formants and their bandwidths in Hz, of a man (Peterson & Barney 1
 }
 
 
+def periods_of(mel: Tensor, config: MelConfig) -> Tensor:
+    """The period of each frame, in samples: the lag of its echo and the lead."""
+    pitch_lag = PitchLag(config)
+    return pitch_lag(mel)[0] + pitch_lag.lead
+
+
+def voicing_of(mel: Tensor, config: MelConfig) -> Tensor:
+    """How voiced each frame is."""
+    return PitchLag(config)(mel)[1]
+
+
 def lags_of(waveform: Tensor, config: MelConfig) -> Tensor:
-    """Of the frames whose window lies within the waveform."""
+    """The periods of the frames whose window lies within the waveform."""
     beyond = math.ceil(config.n_fft / config.hop_length / 2)
-    return PitchLag(config)(LogMelSpectrogram(config)(waveform))[:, beyond:-beyond]
+    return periods_of(LogMelSpectrogram(config)(waveform), config)[:, beyond:-beyond]
 
 
 def furthest_off(lags: Tensor, pitch: float, sample_rate: int = 22_050) -> float:
@@ -106,7 +118,7 @@ def test_the_lag_equals_an_independent_one(changes: dict[str, Any]) -> None:
     for config in (MelConfig(**changes), tiny_mel_config()):
         mel = speech_like_mel(config, 8, batch=2)
         expected = [[reference.pitch_lag(frame, config) for frame in row.T] for row in mel.numpy()]
-        assert PitchLag(config)(mel).tolist() == expected
+        assert periods_of(mel, config).tolist() == expected
 
 
 @all_sizes
@@ -123,12 +135,15 @@ def test_the_lag_of_anything_lies_between_the_shortest_and_the_longest(changes: 
     if signal in ("steps", "far off"):
         mel[:, ::2] = {"steps": config.value_range[1], "far off": 1e4}[signal]
     pitch_lag = PitchLag(config)
-    lags = pitch_lag(mel)
+    lags, voicing = pitch_lag(mel)
     assert lags.dtype == torch.long
     assert lags.shape == mel[:, 0].shape
-    assert 1 <= pitch_lag.shortest <= lags.min()
-    assert lags.max() <= pitch_lag.longest
+    assert pitch_lag.shortest <= lags.min() + pitch_lag.lead
+    assert lags.max() + pitch_lag.lead <= pitch_lag.longest
     assert pitch_lag.shortest - pitch_lag.lead >= 1  # an echo from the present would be the answer
+    assert voicing.dtype == torch.float32
+    assert voicing.shape == lags.shape
+    assert 0 <= voicing.min() <= voicing.max() <= 1
 
 
 @rates
@@ -143,7 +158,9 @@ def test_lags_reach_from_the_lowest_voice_to_the_highest(changes: dict[str, Any]
 @pytest.mark.parametrize("gain", [0.2, 3.0, 30.0])
 def test_a_louder_mel_has_the_same_lag(gain: float) -> None:
     mel = speech_like_mel(MelConfig(), 50).double()
-    assert torch.equal(PitchLag(MelConfig())(mel + math.log(gain)), PitchLag(MelConfig())(mel))
+    assert torch.equal(periods_of(mel + math.log(gain), MelConfig()), periods_of(mel, MelConfig()))
+    louder, as_it_was = voicing_of(mel + math.log(gain), MelConfig()), voicing_of(mel, MelConfig())
+    torch.testing.assert_close(louder, as_it_was)
 
 
 @pytest.mark.parametrize("gain", [0.02, 0.2, 2.0])
@@ -156,8 +173,9 @@ def test_a_louder_voice_has_the_same_lag(gain: float) -> None:
 
 def test_each_frame_speaks_for_itself() -> None:
     mel = speech_like_mel(MelConfig(), 6, batch=3)
-    pitch_lag = PitchLag(MelConfig())
-    assert torch.equal(pitch_lag(mel)[1:2, 2:4], pitch_lag(mel[1:2, :, 2:4]))
+    whole, part = PitchLag(MelConfig())(mel), PitchLag(MelConfig())(mel[1:2, :, 2:4])
+    assert torch.equal(whole[0][1:2, 2:4], part[0])
+    torch.testing.assert_close(whole[1][1:2, 2:4], part[1])
 
 
 def test_the_lag_has_no_weights() -> None:
@@ -167,36 +185,78 @@ def test_the_lag_has_no_weights() -> None:
     assert not [name for name in tiny_network().state_dict() if "pitch" in name or "power" in name]
 
 
+DIALECTS_OF_STEPS: list[dict[str, Any]] = [
+    {}, {"sample_rate": 16_000, "win_length": 800, "hop_length": 200}, {"sample_rate": 8000, "f_max": 4000.0},
+    {"sample_rate": 48_000, "n_fft": 2048, "win_length": 2048, "hop_length": 480, "n_mels": 128},
+    {"log": "db", "mel_scale": "htk", "mel_norm": "none"}, {"power": 2.0, "guard": "add", "floor": 1e-10},
+    {"sample_rate": 48_000, "n_fft": 64, "win_length": 64, "hop_length": 16, "n_mels": 8},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", DIALECTS_OF_STEPS)
+@pytest.mark.parametrize("step", [1, 2, 4, 8])
+def test_no_lag_reaches_into_its_own_step(step: int, changes: dict[str, Any]) -> None:
+    config = MelConfig(**changes)
+    network = tiny_network(tiny_config(mel=config, samples_per_step=step))
+    for mel in (speech_like_mel(config, 100), torch.randn(1, config.n_mels, 100), torch.zeros(1, config.n_mels, 1)):
+        assert network.condition(mel).lag.min() >= step
+
+
+def test_a_voice_is_voiced_and_noise_and_silence_are_not() -> None:
+    config = MelConfig()
+    log_mel = LogMelSpectrogram(config)
+    voiced = voicing_of(log_mel(voice(150.0, 40 * 256, slope=1.0)), config)[:, 2:-2]
+    noise = voicing_of(log_mel(0.1 * torch.randn(1, 200 * 256)), config)
+    silence = voicing_of(log_mel(torch.zeros(1, 40 * 256)), config)
+    assert voiced.min() == 1
+    assert noise.mean() < 0.25  # chance makes a comb of any noise, now and then
+    assert silence.max() == 0
+
+
+def test_a_frame_between_voiced_and_unvoiced_is_partly_voiced(monkeypatch: pytest.MonkeyPatch) -> None:
+    mel, heights = speech_like_mel(MelConfig(), 200), []
+    pitch_lag = PitchLag(MelConfig())
+    for unvoiced, sure in ((0.0, 1.0), (0.1, 0.2)):  # the height itself, then what becomes of it
+        monkeypatch.setattr(pitch_module, "UNVOICED_PEAK", unvoiced)
+        monkeypatch.setattr(pitch_module, "VOICED_PEAK", sure)
+        heights.append(pitch_lag(mel)[1])
+    torch.testing.assert_close(heights[1], ((heights[0] - 0.1) / 0.1).clamp(0, 1), rtol=0, atol=1e-5)
+    assert heights[1].unique().numel() > 2
+
+
 def test_a_plain_network_has_no_echo() -> None:
     network = tiny_network(tiny_config(linear_prediction_order=0))
     assert network.pitch_lag is None
-    assert network.condition(speech_like_mel(tiny_mel_config(), 4)).distance.eq(1).all()
+    conditioning = network.condition(speech_like_mel(tiny_mel_config(), 4))
+    assert conditioning.lag.eq(1).all()
+    assert conditioning.spread.eq(1).all()
 
 
 def test_autocast_does_not_change_the_lag() -> None:
     mel, pitch_lag = speech_like_mel(MelConfig(), 50), PitchLag(MelConfig())
     with torch.autocast("cpu", torch.bfloat16):
         inside = pitch_lag(mel)
-    assert torch.equal(inside, pitch_lag(mel))
+    assert torch.equal(inside[0], pitch_lag(mel)[0])
+    assert torch.equal(inside[1], pitch_lag(mel)[1])
 
 
 # --- echo
 
 
 def test_the_echo_equals_a_loop() -> None:
-    residual, distance = torch.randn(3, 50), torch.randint(1, 60, (3, 50))
+    excitation, lag = torch.randn(3, 50), torch.randint(1, 60, (3, 50))
     expected = torch.zeros(3, 50)
     for row in range(3):
         for t in range(50):
-            then = t - int(distance[row, t])
+            then = t - int(lag[row, t])
             if then >= 0:
-                expected[row, t] = residual[row, then]
-    assert torch.equal(echo(residual, distance), expected)
+                expected[row, t] = excitation[row, then]
+    assert torch.equal(echo(excitation, lag), expected)
 
 
 def test_before_the_beginning_the_echo_is_silent() -> None:
-    distance = torch.full((1, 20), 7)
-    assert echo(torch.full((1, 20), 3.0), distance).tolist() == [[0.0] * 7 + [3.0] * 13]
+    lag = torch.full((1, 20), 7)
+    assert echo(torch.full((1, 20), 3.0), lag).tolist() == [[0.0] * 7 + [3.0] * 13]
     assert not echo(torch.ones(1, 20), torch.full((1, 20), 20)).any()
 
 
@@ -213,7 +273,7 @@ def test_the_lag_of_real_speech_is_the_period_that_pyin_finds() -> None:
     for file in files:
         waveform = load_audio(file, 22_050)
         waveform = waveform[: len(waveform) // 256 * 256]
-        lags = PitchLag(MelConfig())(LogMelSpectrogram(MelConfig())(waveform[None]))[0].numpy()
+        lags = periods_of(LogMelSpectrogram(MelConfig())(waveform[None]), MelConfig())[0].numpy()
         pitch, voiced, _ = librosa.pyin(
             np.pad(waveform.numpy(), 384), fmin=60, fmax=550, sr=22_050, frame_length=1024, hop_length=256, center=False
         )

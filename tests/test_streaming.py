@@ -43,6 +43,13 @@ def model() -> Vocoder:
     return tiny_vocoder()
 
 
+STEPS: list[dict[str, Any]] = [
+    {"samples_per_step": 2, "recent_excitations": 3},
+    {"samples_per_step": 4},
+    {"samples_per_step": 8, "recent_excitations": 8, "kernel_size": 3},
+]
+
+
 @pytest.fixture
 def mel(model: Vocoder) -> Tensor:
     return speech_like_mel(model.mel, FRAMES)[0]
@@ -69,6 +76,35 @@ def join(chunks: Iterator[Tensor]) -> Tensor:
 def test_any_chunks_give_the_bits_of_the_whole(model: Vocoder, mel: Tensor, engine: str, sizes: list[int]) -> None:
     whole = model.infer(mel, seed=3, engine=engine, utterance=5)
     assert torch.equal(join(model.stream(seed=3, engine=engine, utterance=5).over(cut(mel, sizes))), whole)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 0, 17, 1], [FRAMES]], ids=str)
+@pytest.mark.parametrize("changes", STEPS, ids=str)
+def test_any_chunks_give_the_bits_of_the_whole_in_steps_of_several_samples(
+    changes: dict[str, Any], sizes: list[int]
+) -> None:
+    model = tiny_vocoder(tiny_config(**changes))
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    whole = model.infer(mel, seed=3, engine="torch", utterance=5)
+    assert torch.equal(join(model.stream(seed=3, engine="torch", utterance=5).over(cut(mel, sizes))), whole)
+    batch = model.infer(torch.stack([mel, mel.flip(1)]), seed=3, engine="torch", utterance=5)
+    many = model.infer_many([mel, mel.flip(1), mel[:, :9]], seed=3, engine="torch", utterance=5)
+    assert torch.equal(batch[0], whole)
+    assert torch.equal(many[0], whole)
+    assert torch.equal(many[1], batch[1])
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 0, 17, 1], [FRAMES]], ids=str)
+@pytest.mark.parametrize("changes", [{}, *STEPS[1:]], ids=str)
+def test_sharpened_where_it_is_voiced_any_chunks_give_the_bits_of_the_whole(
+    changes: dict[str, Any], sizes: list[int]
+) -> None:
+    model = tiny_vocoder(tiny_config(**changes))
+    mel, options = speech_like_mel(model.mel, FRAMES)[0], {"engine": "torch", "voiced_temperature": 0.5}
+    whole = model.infer(mel, **options)  # type: ignore[arg-type]
+    assert torch.equal(join(model.stream(**options).over(cut(mel, sizes))), whole)  # type: ignore[arg-type]
+    assert torch.equal(model.infer_many([mel[:, :9], mel], utterance=[1, 0], **options)[1], whole)  # type: ignore[arg-type]
+    assert not torch.equal(whole, model.infer(mel, engine="torch"))
 
 
 def test_with_blocks_of_their_true_size(model: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +186,7 @@ def test_a_batch_and_ragged_utterances_equal_their_streams(model: Vocoder, mel: 
 
 
 def test_blocks_give_what_the_network_gives_of_the_whole(model: Vocoder, mel: Tensor) -> None:
-    inside, whole = condition_whole(model.network, mel[None]), model.network.condition(mel[None])
+    inside, whole = condition_whole(Conditioner(model.network), mel[None]), model.network.condition(mel[None])
     for name in PARTS:
         torch.testing.assert_close(getattr(inside, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
 
@@ -170,13 +206,13 @@ def test_a_long_utterance_is_conditioned_in_pieces_with_the_same_bits(
 ) -> None:
     monkeypatch.setattr("vocoder.inference.conditioner.PIECE_FRAMES", 7)
     mels = torch.stack([mel, mel.flip(1)])
-    pieces = list(condition_in_pieces(model.network, mels))
+    pieces = list(condition_in_pieces(lambda speaker: Conditioner(model.network, speaker), mels))
     assert len(pieces) == -(-FRAMES // 7)
     waveform = model.infer(mels)
     monkeypatch.undo()
     assert torch.equal(waveform, model.infer(mels))
     for row, one in enumerate(mels):
-        whole = condition_whole(model.network, one[None])
+        whole = condition_whole(Conditioner(model.network), one[None])
         assert torch.equal(torch.cat([piece.scale[row] for piece in pieces]), whole.scale[0])
 
 
@@ -194,9 +230,9 @@ def test_conditioning_depends_neither_on_torch_s_threads_nor_changes_their_numbe
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = condition_whole(model.network, mel[None])
+        alone = condition_whole(Conditioner(model.network), mel[None])
         torch.set_num_threads(3)
-        shared = condition_whole(model.network, mel[None])
+        shared = condition_whole(Conditioner(model.network), mel[None])
         assert torch.get_num_threads() == 3
         assert run_solo(torch.get_num_threads).result() == 1
     finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,12 @@ VARIANTS = {
     "order 4": {"linear_prediction_order": 4, "skip_scale": 0.3},
     "no context": {"context_frames": 0, "upsampling_taps": 1},
     "speakers": {"num_speakers": 5},
+    "recent": {"recent_excitations": 5, "sample_channels": 7},
+    "2 a step": {"samples_per_step": 2, "kernel_size": 3},
+    "4 a step, recent": {"samples_per_step": 4, "recent_excitations": 3, "distribution": "gaussian"},
+    "8 a step": {"samples_per_step": 8},
+    "8 a step, recent, speakers": {"samples_per_step": 8, "recent_excitations": 9, "num_speakers": 5},
+    "8 a step, order 4": {"samples_per_step": 8, "recent_excitations": 2, "linear_prediction_order": 4},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -72,7 +79,8 @@ def test_output_never_depends_on_future_samples(changes: dict[str, Any], dtype: 
     with torch.no_grad(), precision(dtype):
         conditioning = network.condition(speech_like_mel(config.mel, 4, batch=2), speaker_of(config, 2))
         before = network(waveform, conditioning)
-        for t in (0, 1, HOP_LENGTH - 1, 37, 4 * HOP_LENGTH - 2, 4 * HOP_LENGTH - 1):
+        # The ends, and every place of the longest step.
+        for t in (0, 1, HOP_LENGTH - 1, *range(32, 41), 4 * HOP_LENGTH - 2, 4 * HOP_LENGTH - 1):
             changed = waveform.clone()
             changed[:, t] = -changed[:, t] + 0.5
             after = network(changed, conditioning)
@@ -95,48 +103,98 @@ def test_a_sample_depends_on_exactly_its_receptive_field(distribution: str, kern
     assert reached == list(range(t - network.receptive_field, t))
 
 
-VOICED = tiny_config(mel=MelConfig(hop_length=64))  # real periods, of up to 367 samples
+STEPPED = {name: changes for name, changes in VARIANTS.items() if "samples_per_step" in changes}
 
 
+@pytest.mark.parametrize("changes", [{}, *STEPPED.values()], ids=["1 a step", *STEPPED])
+def test_a_sample_depends_on_nothing_before_its_past_and_on_all_that_its_layers_see(changes: dict[str, Any]) -> None:
+    config = tiny_config(**changes)
+    network, step = tiny_network(config).double(), config.network.samples_per_step
+    waveform = random_waveform(20).double().requires_grad_()
+    conditioning = network.condition(speech_like_mel(config.mel, 20).double(), speaker_of(config))
+    conditioning = replace(
+        conditioning, coefficients=conditioning.coefficients.double(), scale=conditioning.scale.double()
+    )
+    for t in range(304, 304 + step):  # each place of a step
+        (gradient,) = torch.autograd.grad(network(waveform, conditioning)[0, t].sum(), waveform)
+        reached = gradient[0].nonzero().flatten().tolist()
+        # Of its own step, the predictor and the recent excitations reach the last ones.
+        own = range(max(304, t - config.network.linear_prediction_order), t)
+        assert {*range(304 - network.receptive_field, 304), *own} <= set(reached)
+        assert t - network.past_length <= reached[0]
+        assert reached[-1] == t - 1
+
+
+STEPS = {
+    "1 a step": {},
+    "1 a step, recent": {"recent_excitations": 4},
+    "2 a step": {"samples_per_step": 2},
+    "4 a step, recent": {"samples_per_step": 4, "recent_excitations": 3},
+    "8 a step": {"samples_per_step": 8},
+    "8 a step, recent": {"samples_per_step": 8, "recent_excitations": 8},
+}
+steps = pytest.mark.parametrize("changes", STEPS.values(), ids=STEPS.keys())
+
+
+def voiced_config(**changes: Any) -> VocoderConfig:
+    """Real periods, of up to 367 samples."""
+    return tiny_config(mel=MelConfig(hop_length=64), **changes)
+
+
+VOICED = voiced_config()
+
+
+@steps
 @pytest.mark.parametrize("pitch", [80.0, 200.0])
-def test_parameters_of_a_voice_equal_the_naive_reference_over_several_periods(pitch: float) -> None:
-    network, waveform = tiny_network(VOICED), voice(pitch, 12 * 64)
-    mel = LogMelSpectrogram(VOICED.mel)(waveform)
+def test_parameters_of_a_voice_equal_the_naive_reference_over_several_periods(
+    pitch: float, changes: dict[str, Any]
+) -> None:
+    config = voiced_config(**changes)
+    network, waveform = tiny_network(config), voice(pitch, 12 * 64)
+    mel = LogMelSpectrogram(config.mel)(waveform)
     with torch.no_grad():
         conditioning = network.condition(mel)
         parameters = network(waveform, conditioning)
-    assert conditioning.distance.median().item() == pytest.approx(22_050 / pitch - 8, rel=0.03)  # and a lead of 8
-    expected = reference.wavenet(network.state_dict(), VOICED, mel[0].numpy(), waveform[0].double().numpy())
+    assert conditioning.lag.median().item() == pytest.approx(22_050 / pitch - 8, rel=0.03)  # and a lead of 8
+    expected = reference.wavenet(network.state_dict(), config, mel[0].numpy(), waveform[0].double().numpy())
     np.testing.assert_allclose(parameters[0].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_sample_is_heard_once_more_as_its_echo() -> None:
-    network, waveform, changed_at = tiny_network(VOICED), voice(100.0, 12 * 64), 300
-    steady = LogMelSpectrogram(VOICED.mel)(waveform)[..., 5:6].expand(-1, -1, 12)
+@steps
+def test_a_sample_is_heard_once_more_as_its_echo(changes: dict[str, Any]) -> None:
+    config = voiced_config(**changes)
+    network, waveform, changed_at = tiny_network(config), voice(100.0, 12 * 64), 300
+    steady = LogMelSpectrogram(config.mel)(waveform)[..., 5:6].expand(-1, -1, 12)
     conditioning = network.condition(steady)
-    distance = int(conditioning.distance[0, 0])
-    assert distance == pytest.approx(22_050 / 100 - 8, rel=0.03)
+    lag = int(conditioning.lag[0, 0])
+    assert lag == pytest.approx(22_050 / 100 - 8, rel=0.03)
     changed = waveform.clone()
     changed[0, changed_at] += 0.1
     with torch.no_grad():
         differs = network(changed, conditioning) != network(waveform, conditioning)
     heard = differs.any(dim=-1)[0].nonzero().flatten().tolist()
-    # The sample and the `order` residuals after it that it is predicted from, each for as long as the layers see it.
-    order, field = VOICED.network.linear_prediction_order, network.receptive_field
-    at_once = range(changed_at + 1, changed_at + 1 + order + field)
-    as_echo = range(changed_at + distance, changed_at + distance + order + field)
+    # The sample and the `order` excitations after it that it is predicted from, each for as long as the layers see it:
+    # from the beginning of the step in which it is to the end of the last one that sees it.
+    order, field, step = config.network.linear_prediction_order, network.receptive_field, network.samples_per_step
+    at_once = range(changed_at + 1, changed_at + order + field + step)
+    first = (changed_at + lag) // step * step
+    as_echo = range(first, changed_at + lag + order + field + step - 1)
     assert set(heard) <= {*at_once, *as_echo}
-    assert {changed_at + 1, changed_at + distance} <= set(heard)
+    assert {changed_at + 1, first, changed_at + lag} <= set(heard)
 
 
-def test_before_the_first_period_there_is_no_echo() -> None:
-    network, waveform = tiny_network(VOICED), voice(100.0, 12 * 64)
-    conditioning = network.condition(LogMelSpectrogram(VOICED.mel)(waveform))
-    arrived = torch.arange(12 * 64) >= conditioning.distance[0].repeat_interleave(64)
-    first = int(arrived.nonzero()[0])
+@steps
+def test_before_the_first_period_there_is_no_echo(changes: dict[str, Any]) -> None:
+    config = voiced_config(**changes)
+    network, step, waveform = tiny_network(config), config.network.samples_per_step, voice(100.0, 12 * 64)
+    conditioning = network.condition(LogMelSpectrogram(config.mel)(waveform))
+    arrived = torch.arange(12 * 64) >= conditioning.lag[0].repeat_interleave(64)
+    first = int(arrived.nonzero()[0]) // step * step  # the layers read it at the beginning of its step
     with torch.no_grad():
         with_echo = network(waveform, conditioning)
-        network.input.weight[:, 3] = 0
+        network.input.weight[:, -step:] = 0
+        if network.recent is not None:
+            network.recent.weight[:, -1] = 0
         without = network(waveform, conditioning)
     assert torch.equal(with_echo[:, :first], without[:, :first])
     assert not torch.equal(with_echo[:, first], without[:, first])
@@ -166,16 +224,16 @@ def test_the_receptive_field_in_milliseconds() -> None:
 def test_a_segment_with_its_surroundings_equals_the_interior_of_the_utterance(changes: dict[str, Any]) -> None:
     config = tiny_config(**changes)
     network = tiny_network(config)
-    mel, waveform, speaker = speech_like_mel(config.mel, 14), random_waveform(14), speaker_of(config)
-    first, last, margin = 5, 10, config.network.margin_frames
+    # A segment does not know the echoes of what lies before it, nor what its layers said there.
+    known = network.receptive_field + (network.pitch_lag.longest if network.pitch_lag is not None else 0)
+    first, last, margin = 5, 7 + known // HOP_LENGTH, config.network.margin_frames
+    mel, waveform, speaker = speech_like_mel(config.mel, last + 4), random_waveform(last + 4), speaker_of(config)
     start, stop = first * HOP_LENGTH, last * HOP_LENGTH
-    past = waveform[:, start - config.network.linear_prediction_order : start]
+    past = waveform[:, start - network.history_length : start]
     with torch.no_grad():
         whole = network(waveform, network.condition(mel, speaker))[:, start:stop]
         surroundings = mel[..., first - margin : last + margin]
         part = network(waveform[:, start:stop], network.condition(surroundings, speaker, padded=True), past)
-    # A segment does not know the echoes of what lies before it.
-    known = network.receptive_field + (network.pitch_lag.longest if network.pitch_lag is not None else 0)
     assert known < stop - start
     torch.testing.assert_close(part[:, known:], whole[:, known:], rtol=1e-4, atol=1e-5)
 
@@ -326,19 +384,16 @@ def test_gradients_reach_every_weight(changes: dict[str, Any]) -> None:
 
 @variants
 def test_the_mel_is_heard_through_v(changes: dict[str, Any]) -> None:
-    # At the network's own output, before linear prediction places it: only V can carry the difference.
-    config = tiny_config(**{**changes, "linear_prediction_order": 0})
+    # Of two mels with the same linear prediction and echoes: only V can carry the difference.
+    config = tiny_config(**changes)
     network, waveform = tiny_network(config), random_waveform(4)
-    one, other = (
-        network(waveform, network.condition(speech_like_mel(config.mel, 4), speaker_of(config))) for _ in range(2)
-    )
-    assert (one - other).abs().amax(dim=-1).min() > 1e-4  # at every sample
+    one = network.condition(speech_like_mel(config.mel, 4), speaker_of(config))
+    other = replace(one, context=network.condition(speech_like_mel(config.mel, 4), speaker_of(config)).context)
+    heard = network(waveform, one) - network(waveform, other)
+    assert heard.abs().amax(dim=-1).min() > 1e-4  # at every sample
     for layer in network.layers:
         torch.nn.init.zeros_(layer.V)
-    one, other = (
-        network(waveform, network.condition(speech_like_mel(config.mel, 4), speaker_of(config))) for _ in range(2)
-    )
-    assert torch.equal(one, other)
+    assert torch.equal(network(waveform, one), network(waveform, other))
 
 
 def test_the_speaker_is_heard_through_u() -> None:

@@ -245,6 +245,7 @@ class NetworkConfig:
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self) -> None:
+        _require_types(self)
         for name in ("samples_per_step", "residual_channels", "gate_channels", "skip_channels", "dilation_cycles",
                      "layers_per_cycle", "conditioning_channels", "speaker_channels", "sample_channels"):  # fmt: skip
             _require(getattr(self, name) > 0, f"network.{name} must be positive, but is {getattr(self, name)}.")

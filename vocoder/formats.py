@@ -10,13 +10,52 @@ from typing import Any
 
 FORMAT_VERSION = 2
 
-# What format 1 left unsaid. These are its own literals: a default that changes today changes no stored model.
-_FORMAT_1_MEL = {
+# What format 1 meant by a field that it leaves unsaid. These are its own literals: a default that changes today changes
+# no stored model.
+_FORMAT_1_MEL: dict[str, Any] = {
+    "sample_rate": 22_050,
+    "n_fft": 1024,
+    "win_length": 1024,
+    "hop_length": 256,
+    "window": "hann",
+    "n_mels": 80,
+    "f_min": 0.0,
+    "f_max": 8000.0,
+    "mel_scale": "slaney",
+    "mel_norm": "slaney",
     "filterbank_sample_rate": None,
+    "power": 1.0,
+    "power_epsilon": 1e-9,
     "power_floor": 0.0,
+    "log": "ln",
+    "guard": "clamp",
+    "floor": 1e-5,
+    "shift": 0.0,
+    "scale": 1.0,
+    "clip": None,
+    "pre_emphasis": 0.0,
+    "framing": "half_hop",
     "edges": "reflect",
     "layout": "bands_first",
 }
+_FORMAT_1_NETWORK: dict[str, Any] = {
+    "residual_channels": 64,
+    "gate_channels": 128,
+    "skip_channels": 128,
+    "kernel_size": 2,
+    "dilation_cycles": 2,
+    "layers_per_cycle": 10,
+    "conditioning_channels": 64,
+    "context_frames": 2,
+    "upsampling_taps": 3,
+    "residual_scale": 1.0,
+    "skip_scale": None,
+    "linear_prediction_order": 16,
+    "num_speakers": 0,
+    "speaker_channels": 16,
+}
+_FORMAT_1_DISTRIBUTION: dict[str, Any] = {"name": "mixture_of_logistics", "num_components": 10, "bits": 8}
+_FORMAT_1_WAVEFORM: dict[str, Any] = {"pre_emphasis": 0.0, "gain": 1.0}
 
 
 def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
@@ -31,10 +70,17 @@ def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
     """
     if version > 1:
         return values
-    network = values["network"]
+    network = {**_FORMAT_1_NETWORK, **values["network"]}
     plain = {  # one sample per step, its law read from the skip sum by two layers of the same width
         "samples_per_step": 1,
         "sample_channels": network["skip_channels"],
         "recent_excitations": 0,
     }
-    return {**values, "mel": {**_FORMAT_1_MEL, **values["mel"]}, "network": {**plain, **network}}
+    distribution = {**_FORMAT_1_DISTRIBUTION, **network.get("distribution", {})}
+    return {
+        **values,
+        "mel": {**_FORMAT_1_MEL, **values["mel"]},
+        "network": {**plain, **network, "distribution": distribution},
+        "waveform": {**_FORMAT_1_WAVEFORM, **values.get("waveform", {})},
+        "sampling": {"voiced_temperature": 1.0, **values.get("sampling", {})},
+    }

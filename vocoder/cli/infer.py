@@ -44,6 +44,8 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--output-dir", type=Path, help="where each INPUT becomes its name with .wav")
     infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
     infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
+    voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
+    infer.add_argument("--voiced-temperature", type=float, help=voiced)
     infer.add_argument("--engine", default="auto", help="auto for the fastest")
     infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
     infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")

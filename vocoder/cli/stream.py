@@ -16,7 +16,10 @@ from torch import Tensor
 from vocoder.features.audio import to_levels
 from vocoder.inference.vocoder import Vocoder
 
-KEPT = ("seed", "temperature", "engine", "precision", "threads", "speaker", "dialect", "stats", "approximate")
+KEPT = (
+    "seed", "temperature", "voiced_temperature", "engine", "precision", "threads", "speaker", "dialect", "stats",
+    "approximate",
+)  # fmt: skip
 CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 
 

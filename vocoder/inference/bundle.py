@@ -98,7 +98,8 @@ def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
     values = _read_config(folder / CONFIG_FILE)
     config = _parse_config(values, folder / CONFIG_FILE)
     weights = _read_weights(folder / WEIGHTS_FILE)
-    return Bundle(config, _build(config, weights, folder / WEIGHTS_FILE), values.get("training") or {})
+    network = _build(config, weights, folder / WEIGHTS_FILE, described=folder / CONFIG_FILE)
+    return Bundle(config, network, values.get("training") or {})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
@@ -124,7 +125,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
         ) from None
     config = _parse_config({"format_version": checkpoint.get("format_version", 1), **values}, path)
     training = {"steps": checkpoint.get("global_step"), **checkpoint.get("training", {})}
-    return Bundle(config, _build(config, weights, path), training)
+    return Bundle(config, _build(config, weights, path, described=path), training)
 
 
 def unpickle(path: Path) -> Any:
@@ -181,10 +182,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is damaged, cut short or no safetensors file ({error}). Copy it again.") from error
 
 
-def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path) -> WaveNet:
-    """The network of a config with these weights, all of which must fit."""
-    with torch.random.fork_rng(devices=[]):  # its first weights, thrown away, are not drawn from the caller's generator
-        network = WaveNet(config.network, config.mel)
+def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path, described: Path) -> WaveNet:
+    """The network of a config, described in one file, with the weights of another, all of which must fit."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # its first weights, thrown away, are not drawn from the caller's
+            network = WaveNet(config.network, config.mel)
+    except ValueError as error:
+        raise ValueError(f"{described} describes no model: {error} Or export the model again.") from error
     own = network.state_dict()
     shared = own.keys() & weights.keys()
     faults = {

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig
+from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
@@ -179,12 +179,8 @@ def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
     return indices.long().expand(batch)
 
 
-def check_temperature(temperature: Any, name: str = "temperature") -> float:
+def check_temperature(temperature: Any) -> float:
     """Scale of the spread, finite and positive.
-
-    Args:
-        temperature: The value.
-        name: The argument that it was passed as.
 
     Raises:
         TypeError: It is no number.
@@ -193,11 +189,39 @@ def check_temperature(temperature: Any, name: str = "temperature") -> float:
     try:
         value = float(temperature)
     except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be a number, but is {temperature!r}. Pass 1.0 when in doubt.") from None
+        raise TypeError(f"`temperature` must be a number, but is {temperature!r}. Pass 1.0 when in doubt.") from None
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(
-            f"`{name}` must be positive and finite, but is {value:g}. Pass 1.0 to sample the model, less for a "
+            f"`temperature` must be positive and finite, but is {value:g}. Pass 1.0 to sample the model, less for a "
             "duller voice."
+        )
+    return value
+
+
+def check_voiced_temperature(temperature: Any, config: VocoderConfig) -> float:
+    """Take the factor that was passed, or for None the one that the model declares: above 0 and at most 1.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It lies outside, or it is not 1 and the model does not ask what is voiced.
+    """
+    if temperature is None:
+        return config.sampling.voiced_temperature
+    try:
+        value = float(temperature)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"`voiced_temperature` must be a number, but is {temperature!r}. Leave it out for the model's own."
+        ) from None
+    if not 0 < value <= 1:
+        raise ValueError(
+            f"`voiced_temperature` must be above 0 and at most 1, but is {value:g}. Pass 1.0 to sample the network's "
+            "own law, or leave it out for what the model declares."
+        )
+    if value != 1 and config.network.linear_prediction_order == 0:
+        raise ValueError(
+            f"`voiced_temperature` must be 1 for a model without linear prediction, which does not ask what is voiced, "
+            f"but is {value:g}. Leave it out, or pass `temperature`."
         )
     return value
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, SamplingConfig, VocoderConfig
+from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
@@ -24,6 +24,7 @@ from vocoder.inference.checks import (
     check_numbers,
     check_speaker,
     check_temperature,
+    check_voiced_temperature,
     warn_of_other_dialects,
 )
 from vocoder.inference.conditioner import (
@@ -368,10 +369,7 @@ class Vocoder:
         return None if source == self.mel else _make_converter(source, self.mel, approximate)
 
     def _conditioner(self, convert: Convert | None, voiced_temperature: float | None) -> MakeConditioner:
-        sampling = self.config.sampling
-        if voiced_temperature is not None:
-            sampling = SamplingConfig(check_temperature(voiced_temperature, "voiced_temperature"))
-        temperature = sampling.voiced_temperature
+        temperature = check_voiced_temperature(voiced_temperature, self.config)
         return lambda speaker: Conditioner(self.network, speaker, convert, temperature)
 
     def _condition(self, make: MakeConditioner, mels: Tensor, speakers: Tensor | None) -> Conditioning:

@@ -18,7 +18,8 @@ onnxruntime in Python, one utterance or several of equal length:
 
 A network of several voices takes `speaker`, (batch,), beside the mel. Bind each state's output to its input's memory,
 where the runtime can, and no step copies it. Both graphs' metadata hold `sample_rate`, `hop_length`,
-`samples_per_step` (G), `margin_frames`, the kind of `noise`, and the model's `config` as JSON, whose `waveform` says what is left to undo in the samples.
+`samples_per_step` (G), `margin_frames`, the kind of `noise`, and the model's `config` as JSON, whose `waveform` says
+what is left to undo in the samples.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def vocoder_config(hparams: Hparams, stats: Stats | None = None, *, conv_in: boo
     if layers % stacks:
         raise ValueError(f"r9y9's `layers` must be a multiple of `stacks`, but are {layers} and {stacks}. {REMEDY}")
     network = NetworkConfig(
+        samples_per_step=1,
         residual_channels=hparams["residual_channels"],
         gate_channels=hparams["gate_channels"],
         skip_channels=hparams["skip_out_channels"],
@@ -97,6 +98,8 @@ def vocoder_config(hparams: Hparams, stats: Stats | None = None, *, conv_in: boo
         upsampling_taps=_upsampling_taps(upsample_scales(hparams)),
         residual_scale=math.sqrt(0.5),
         skip_scale=1.0 if is_old(hparams) else None,
+        sample_channels=hparams["skip_out_channels"],
+        recent_excitations=0,
         linear_prediction_order=0,
         num_speakers=num_speakers,
         speaker_channels=hparams["gin_channels"] if num_speakers else NetworkConfig.speaker_channels,

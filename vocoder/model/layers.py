@@ -7,6 +7,7 @@ multiplied may be bfloat16 under autocast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,19 @@ def operand_dtype(x: Tensor) -> torch.dtype:
     """The type that matrix products multiply in here: autocast's, or else x's own."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def apply_side_by_side(linear: nn.Linear, parts: Sequence[Tensor]) -> Tensor:
+    """Give a linear layer's outputs (..., out) for inputs (..., part) laid side by side.
+
+    Rows whose length is no multiple of four are filled up with zeros: some matrix products (MKL's on AMD, measured)
+    round a row by where it lies in memory, and an utterance shall not depend on its place in a batch.
+    """
+    missing = -linear.in_features % 4
+    if missing == 0:
+        return linear(torch.cat([*parts], dim=-1))
+    zeros = parts[0].new_zeros(*parts[0].shape[:-1], missing)
+    return F.linear(torch.cat([*parts, zeros], dim=-1), F.pad(linear.weight, (0, missing)), linear.bias)
 
 
 class StackTaps(torch.autograd.Function):

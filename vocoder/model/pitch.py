@@ -17,7 +17,12 @@ from vocoder.model.spectrum import LogPowerSpectrum
 LOWEST_HZ, HIGHEST_HZ = 60.0, 550.0  # of voices
 ENVELOPE_HZ = 660.0  # smoothing that leaves formants and takes harmonics away
 RESOLVED_HZ = 1200.0  # above, bands are too wide to show single harmonics
-UNVOICED_PEAK, VOICED_PEAK = 0.06, 0.12  # height of the cepstrum, up to which and from which a frame is surely either
+
+# Height of the cepstrum's peak, up to which a frame is taken for unvoiced and from which for voiced; linear between.
+# In 19 utterances, the mean over 11 voices: 71 % of the frames that pYIN calls voiced come out above one half, and 75 %
+# of the others below. High voices have 82 to 90 % of the voiced ones; men near 110 Hz, whose harmonics a window of 1024
+# samples hardly parts, 20 to 57 %.
+UNVOICED_PEAK, VOICED_PEAK = 0.015, 0.042
 
 
 class PitchLag(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vocoder.config import MelConfig, NetworkConfig, check_steps
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 from vocoder.model.distributions import MuLawCategorical, build_distribution
-from vocoder.model.layers import GatedResidualLayer, operand_dtype
+from vocoder.model.layers import GatedResidualLayer, apply_side_by_side, operand_dtype
 from vocoder.model.pitch import PitchLag, echo
 from vocoder.model.prediction import LinearPredictor, predict
 
@@ -290,8 +290,9 @@ class WaveNet(nn.Module):
         """
         if isinstance(self.distribution, MuLawCategorical):
             return self.input(self.distribution.encode(before[..., 0]))
-        inputs = torch.cat([before, location.unsqueeze(-1), excitation, echoes], dim=-1)
-        return self.input(inputs[..., : self.num_inputs])
+        assert isinstance(self.input, nn.Linear)
+        inputs = [before] if self.predictor is None else [before, location.unsqueeze(-1), excitation, echoes]
+        return apply_side_by_side(self.input, inputs)
 
     def upsample(self, conditioning: Conditioning, dtype: torch.dtype = torch.float32) -> Tensor:
         """h of each step, the speaker's embedding beside it: (batch, frames · hop_length / G, channels)."""
@@ -319,6 +320,6 @@ class WaveNet(nn.Module):
         """
         y = places
         if self.recent is not None:
-            y = y + self.recent(torch.cat([recent, torch.stack([before, location, echo], dim=-1)], dim=-1))
+            y = y + apply_side_by_side(self.recent, [recent, torch.stack([before, location, echo], dim=-1)])
         parameters = self.output_2(F.relu(y)).float()
         return self.distribution.place(parameters, location, scale) if self.predictor is not None else parameters

@@ -14,6 +14,7 @@ from torch import Tensor
 from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.formats import FORMAT_VERSION, upgrade
 from vocoder.model.wavenet import Conditioning, WaveNet
 from vocoder.training.optimizer import Group, MuonAdamW
 from vocoder.training.schedule import rate_factor
@@ -60,6 +61,9 @@ class VocoderModule(LightningModule):
         past_noise: float = 0.2,
     ) -> None:
         super().__init__()
+        if isinstance(network, dict) and "samples_per_step" not in network:  # a checkpoint of format 1
+            values = upgrade({"mel": mel if isinstance(mel, dict) else to_dict(mel), "network": network}, version=1)
+            mel, network = values["mel"], values["network"]
         mel = from_dict(MelConfig, mel) if isinstance(mel, dict) else mel
         network = from_dict(NetworkConfig, network) if isinstance(network, dict) else network
         # Plain dicts: a checkpoint then loads with weights_only=True and without arguments.
@@ -123,6 +127,10 @@ class VocoderModule(LightningModule):
         log_prob = self.network.distribution.log_prob(parameters, waveform)
         mask = batch["mask"]
         return -(log_prob * mask).sum() / mask.sum()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in which format mel and network are written; see `vocoder.formats`."""
+        checkpoint["format_version"] = FORMAT_VERSION
 
     def on_fit_start(self) -> None:
         """Say what is trained."""
