@@ -143,6 +143,32 @@ def at(values: list[Any], t: int) -> float:
     return float(values[t]) if t >= 0 else 0.0
 
 
+def what_prediction_leaves(
+    config: VocoderConfig, mel: Array, samples: list[float]
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Linear prediction of each sample, how far off it expects to be, what it leaves, and the echo of that."""
+    order, frames = config.network.linear_prediction_order, [t // config.mel.hop_length for t in range(len(samples))]
+    if not order:
+        nothing = [0.0] * len(samples)
+        return nothing, [1.0] * len(samples), nothing, nothing
+    predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T]
+    # The echo lies a little less than a period back: by a fifth of the shortest period.
+    lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
+    lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T]
+    locations = [
+        sum(a * at(samples, t - 1 - k) for k, a in enumerate(predictors[frame][0])) for t, frame in enumerate(frames)
+    ]
+    scales = [predictors[frame][1] for frame in frames]
+    excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
+    return locations, scales, excitation, [at(excitation, t - lags[frame]) for t, frame in enumerate(frames)]
+
+
+def place(row: Array, location: float, scale: float) -> Array:
+    """Parameters of the law of `location + scale · y`, y having the law of `row`."""
+    logits, mean, log_scale = np.split(row, 3)
+    return np.concatenate([logits, location + scale * mean, log_scale + math.log(scale)])
+
+
 def wavenet(
     state: Mapping[str, Tensor],
     config: VocoderConfig,
@@ -166,21 +192,8 @@ def wavenet(
     order, kernel_size = network.linear_prediction_order, network.kernel_size
     skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
 
-    # Frame rate: convolutions, then each frame's predictor and period.
-    c = context(w, config, mel)
-    predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T] if order else []
-    # The echo lies a little less than a period back: by a fifth of the shortest period.
-    lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
-    lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T] if order else []
-
-    # What linear prediction says of each sample, and what it leaves.
-    step, samples = network.samples_per_step, list(waveform)
-    locations, scales = [0.0] * len(samples), [1.0] * len(samples)
-    for t in range(len(samples) if order else 0):
-        a, scales[t] = predictors[t // hop_length]
-        locations[t] = sum(a[k] * at(samples, t - 1 - k) for k in range(order))
-    excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
-    echo = [at(excitation, t - lags[t // hop_length]) if order else 0.0 for t in range(len(samples))]
+    c, samples, step = context(w, config, mel), list(waveform), network.samples_per_step
+    locations, scales, excitation, echo = what_prediction_leaves(config, mel, samples)
 
     # Step by step, and within each step sample by sample.
     streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all steps so far
@@ -189,15 +202,14 @@ def wavenet(
         begin = n * step
         frame, phase = divmod(n, hop_length // step)
         h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
-        if not continuous:
-            x = w["input.weight"][mu_law_encode(at(samples, begin - 1), network.distribution.bits)]
-        else:
-            inputs = [at(samples, begin - step + j) for j in range(step)]
-            if order:
-                inputs += [locations[begin]]
-                inputs += [at(excitation, begin - step + j) for j in range(step)]
-                inputs += echo[begin : begin + step]
+        last = range(begin - step, begin)
+        inputs = [at(samples, t) for t in last]
+        if order:
+            inputs += [locations[begin], *(at(excitation, t) for t in last), *echo[begin : begin + step]]
+        if continuous:
             x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
+        else:
+            x = w["input.weight"][mu_law_encode(inputs[0], network.distribution.bits)]
         skips = w["skip.bias"]
         half = network.gate_channels // 2
         for index, dilation in enumerate(network.dilations):
@@ -221,8 +233,5 @@ def wavenet(
                 near = [at(excitation, t - network.recent_excitations + j) for j in range(network.recent_excitations)]
                 y = y + w["recent.weight"] @ np.array([*near, at(samples, t - 1), locations[t], echo[t]])
             row = w["output_2.weight"] @ np.maximum(y, 0) + w["output_2.bias"]
-            if order:  # the law of `location + scale · y`
-                logits, mean, log_scale = np.split(row, 3)
-                row = np.concatenate([logits, locations[t] + scales[t] * mean, log_scale + math.log(scales[t])])
-            parameters.append(row)
+            parameters.append(place(row, locations[t], scales[t]) if order else row)
     return np.stack(parameters)
