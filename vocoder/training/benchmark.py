@@ -29,7 +29,7 @@ OPTIMIZER = "optimizer"
 
 
 def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> dict[str, Step]:
-    """Loss and gradients of a named network, as `VocoderModule` trains it in `bf16-mixed`, and what steps its weights.
+    """Give two steps of a named network: its loss and gradients, as trained in `bf16-mixed`, and the optimizer's.
 
     Gradients of `at_once` segments at a time are summed, as the trainer's `accumulate_grad_batches` does: on a CPU,
     what fits its caches is faster than a whole batch, and the gradients are the same.

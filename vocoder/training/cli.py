@@ -73,7 +73,7 @@ class VocoderCLI(LightningCLI):
 
     @property
     def folder(self) -> Path:
-        """Where the run keeps all it writes; a decay has a folder of its own within that of its run."""
+        """The folder in which the run keeps all it writes; a decay has its own within that of its run."""
         run = self._get(self.config_init, "run")
         return Path(run.folder) / "decayed" if run.decay_from else Path(run.folder)
 
@@ -107,20 +107,16 @@ class VocoderCLI(LightningCLI):
         return super().instantiate_trainer(**{**ours, **kwargs})
 
     def _end_of_decay(self, checkpoint: str) -> int:
-        """The step at which a decay from a checkpoint ends.
+        """Give the step at which a decay from a checkpoint ends.
 
         Raises:
-            ValueError: There is no such checkpoint, the decay has no length, or the run shall begin elsewhere too.
+            ValueError: There is no such checkpoint, the decay has no length, or the run shall go on from another too.
         """
-        given = {
-            "ckpt_path": self._get(self.config_init, "ckpt_path"),
-            "run.start_from": self._get(self.config_init, "run").start_from,
-        }
-        others = [name for name, value in given.items() if value is not None]
-        if others:
+        other = self._get(self.config_init, "ckpt_path")
+        if other is not None:
             raise ValueError(
-                f"A decay begins with the checkpoint in run.decay_from, but there is also {' and '.join(others)}. "
-                "Leave one of them out; a decay that was interrupted begins again with `--run.overwrite true`."
+                f"A decay goes on from the checkpoint in run.decay_from, but there is also ckpt_path {other}. Leave "
+                "one out; a decay that was interrupted begins again with `--run.overwrite true`."
             )
         steps = self.model.hparams["decay_steps"]
         if steps < 1:
@@ -139,13 +135,14 @@ class VocoderCLI(LightningCLI):
     def before_fit(self) -> None:
         """Say where the run begins: with the checkpoint to decay from, or with the weights of a model to fine-tune.
 
-        A run that is gone on with has its own weights by then.
+        A run that goes on from a checkpoint has weights of its own, also where its recipe names a model to start from.
         """
         run, going_on = self._get(self.config_init, "run"), self._get(self.config_init, "ckpt_path")
         if run.overwrite and going_on is None:
             self.datamodule.setup("fit")  # the old run goes when nothing is in the way of the new one
             for path in (self.folder / "checkpoints").glob("*.ckpt"):
-                path.unlink(missing_ok=True)
+                if run.decay_from is None or not path.samefile(run.decay_from):
+                    path.unlink(missing_ok=True)
         if run.decay_from is not None:
             self.config_init["fit"]["ckpt_path"] = run.decay_from
         elif run.start_from is not None and going_on is None:

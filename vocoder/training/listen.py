@@ -29,7 +29,11 @@ from vocoder.training.module import VocoderModule
 
 
 def pesq(original: Analysis, copy: Analysis) -> float:
-    """PESQ-WB, where its packages are installed: training needs neither."""
+    """Take PESQ-WB, where torchmetrics and pesq are installed: training needs neither.
+
+    Raises:
+        Undefined: One of them is missing, or there is no speech.
+    """
     try:
         from vocoder.evaluation.perceptual import pesq as measured
     except ModuleNotFoundError as error:
@@ -52,7 +56,7 @@ class Clip:
 
     Attributes:
         original: The recording (time,), on the CPU.
-        conditioning: What its mel says, of a batch of one.
+        conditioning: The conditioning of that stretch, of a batch of one.
         start: The stretch's first frame in the utterance.
     """
 
@@ -206,7 +210,7 @@ def measure(originals: list[Analysis], copies: Tensor) -> dict[str, float]:
 
 
 def draw_clips(clips: dict[str, Tensor], module: VocoderModule) -> Any:
-    """Mels of waveforms (time,) side by side on one scale, as a matplotlib figure."""
+    """Draw the mels of waveforms (time,) side by side on one scale, as a matplotlib figure."""
     from vocoder.plots import draw_mels
 
     dialect = module.log_mel.config
