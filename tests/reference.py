@@ -143,6 +143,26 @@ def at(values: list[Any], t: int) -> float:
     return float(values[t]) if t >= 0 else 0.0
 
 
+def excite(samples: list[Any], config: VocoderConfig, mel: Array) -> tuple[list[float], ...]:
+    """Where linear prediction expects each sample, how far off it expects to be, what it leaves, and the echo of that.
+
+    Without linear prediction it expects nothing, and nothing is heard twice.
+    """
+    order, hop_length = config.network.linear_prediction_order, config.mel.hop_length
+    locations, scales, echo = [0.0] * len(samples), [1.0] * len(samples), [0.0] * len(samples)
+    if not order:
+        return locations, scales, [math.asinh(x) for x in samples], echo
+    predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T]
+    # The echo lies a little less than a period back: by a fifth of the shortest period.
+    lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
+    lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T]
+    for t in range(len(samples)):
+        a, scales[t] = predictors[t // hop_length]
+        locations[t] = sum(a[k] * at(samples, t - 1 - k) for k in range(order))
+    excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
+    return locations, scales, excitation, [at(excitation, t - lags[t // hop_length]) for t in range(len(samples))]
+
+
 def wavenet(
     state: Mapping[str, Tensor],
     config: VocoderConfig,
@@ -166,21 +186,10 @@ def wavenet(
     order, kernel_size = network.linear_prediction_order, network.kernel_size
     skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
 
-    # Frame rate: convolutions, then each frame's predictor and period.
+    # Frame rate, then what linear prediction says of each sample and what it leaves.
     c = context(w, config, mel)
-    predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T] if order else []
-    # The echo lies a little less than a period back: by a fifth of the shortest period.
-    lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
-    lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T] if order else []
-
-    # What linear prediction says of each sample, and what it leaves.
     step, samples = network.samples_per_step, list(waveform)
-    locations, scales = [0.0] * len(samples), [1.0] * len(samples)
-    for t in range(len(samples) if order else 0):
-        a, scales[t] = predictors[t // hop_length]
-        locations[t] = sum(a[k] * at(samples, t - 1 - k) for k in range(order))
-    excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
-    echo = [at(excitation, t - lags[t // hop_length]) if order else 0.0 for t in range(len(samples))]
+    locations, scales, excitation, echo = excite(samples, config, mel)
 
     # Step by step, and within each step sample by sample.
     streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all steps so far
@@ -194,9 +203,8 @@ def wavenet(
         else:
             inputs = [at(samples, begin - step + j) for j in range(step)]
             if order:
-                inputs += [locations[begin]]
-                inputs += [at(excitation, begin - step + j) for j in range(step)]
-                inputs += echo[begin : begin + step]
+                past = [at(excitation, begin - step + j) for j in range(step)]
+                inputs += [locations[begin], *past, *echo[begin : begin + step]]
             x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
         skips = w["skip.bias"]
         half = network.gate_channels // 2

@@ -17,7 +17,7 @@ class Part:
     Attributes:
         name: For people.
         parameters: Numbers that are trained.
-        multiply_adds: For each sample; what is done once a frame is spread over its samples.
+        multiply_adds: For each sample; what is done once a frame, or once a step, is spread over its samples.
     """
 
     name: str
@@ -27,11 +27,12 @@ class Part:
 
 def count_parts(network: WaveNet) -> list[Part]:
     """The parts in the order of the signal; those after the first take what `vocoder bench` counts."""
-    config, layers = network.config, network.layers
+    config, layers, step = network.config, network.layers, network.samples_per_step
     depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
     speakers = [] if network.speaker_embedding is None else list(network.speaker_embedding.parameters())
     residuals = [parameter for layer in layers if layer.residual for parameter in layer.residual.parameters()]
-    outputs = [*network.output_1.parameters(), *network.output_2.parameters()]
+    recent = [] if network.recent is None else list(network.recent.parameters())
+    places, outputs = list(network.output_1.parameters()), list(network.output_2.parameters())
     inputs = list(network.input.parameters())
     read = _matrices(inputs) if network.distribution.is_continuous else 0  # mu-law levels are looked up
     context = list(network.context_net.parameters())
@@ -43,18 +44,22 @@ def count_parts(network: WaveNet) -> list[Part]:
             _count(layer.V for layer in layers),
             depth * gates * config.conditioning_channels / hop_length,
         ),
-        Part("upsampling", network.upsampling.kernel.numel(), config.upsampling_taps * depth * gates),
+        Part("upsampling", network.upsampling.kernel.numel(), config.upsampling_taps * depth * gates / step),
         Part("speakers", _count(speakers), 0),
         Part("linear prediction", 0, config.linear_prediction_order),
-        Part("input", _count(inputs), read),
+        Part("input", _count(inputs), read / step),
         Part(
             "dilated taps W",
             _count(p for layer in layers for p in (layer.W, layer.bias)),
-            _count(layer.W for layer in layers),
+            _count(layer.W for layer in layers) / step,
         ),
-        Part("residual", _count(residuals), _matrices(residuals)),
-        Part("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters())),
-        Part("output", _count(outputs), _matrices(outputs)),
+        Part("residual", _count(residuals), _matrices(residuals) / step),
+        Part("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters()) / step),
+        Part(
+            "output",
+            _count([*places, *recent, *outputs]),
+            _matrices(places) / step + _matrices(recent) + _matrices(outputs),
+        ),
     ]
     return [part for part in parts if part.parameters or part.multiply_adds]
 
