@@ -143,30 +143,24 @@ def at(values: list[Any], t: int) -> float:
     return float(values[t]) if t >= 0 else 0.0
 
 
-def what_prediction_leaves(
-    config: VocoderConfig, mel: Array, samples: list[float]
-) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Linear prediction of each sample, how far off it expects to be, what it leaves, and the echo of that."""
-    order, frames = config.network.linear_prediction_order, [t // config.mel.hop_length for t in range(len(samples))]
+def excite(samples: list[Any], config: VocoderConfig, mel: Array) -> tuple[list[float], ...]:
+    """Where linear prediction expects each sample, how far off it expects to be, what it leaves, and the echo of that.
+
+    Without linear prediction it expects nothing, and nothing is heard twice.
+    """
+    order, hop_length = config.network.linear_prediction_order, config.mel.hop_length
+    locations, scales, echo = [0.0] * len(samples), [1.0] * len(samples), [0.0] * len(samples)
     if not order:
-        nothing = [0.0] * len(samples)
-        return nothing, [1.0] * len(samples), nothing, nothing
+        return locations, scales, [math.asinh(x) for x in samples], echo
     predictors = [linear_predictor(frame, config.mel, order) for frame in mel.T]
     # The echo lies a little less than a period back: by a fifth of the shortest period.
     lead = min(int(config.mel.sample_rate / 550), config.mel.n_fft // 2) // 5
     lags = [pitch_lag(frame, config.mel) - lead for frame in mel.T]
-    locations = [
-        sum(a * at(samples, t - 1 - k) for k, a in enumerate(predictors[frame][0])) for t, frame in enumerate(frames)
-    ]
-    scales = [predictors[frame][1] for frame in frames]
+    for t in range(len(samples)):
+        a, scales[t] = predictors[t // hop_length]
+        locations[t] = sum(a[k] * at(samples, t - 1 - k) for k in range(order))
     excitation = [math.asinh((x - p) / s) for x, p, s in zip(samples, locations, scales, strict=True)]
-    return locations, scales, excitation, [at(excitation, t - lags[frame]) for t, frame in enumerate(frames)]
-
-
-def place(row: Array, location: float, scale: float) -> Array:
-    """Parameters of the law of `location + scale · y`, y having the law of `row`."""
-    logits, mean, log_scale = np.split(row, 3)
-    return np.concatenate([logits, location + scale * mean, log_scale + math.log(scale)])
+    return locations, scales, excitation, [at(excitation, t - lags[t // hop_length]) for t in range(len(samples))]
 
 
 def wavenet(
@@ -192,8 +186,10 @@ def wavenet(
     order, kernel_size = network.linear_prediction_order, network.kernel_size
     skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
 
-    c, samples, step = context(w, config, mel), list(waveform), network.samples_per_step
-    locations, scales, excitation, echo = what_prediction_leaves(config, mel, samples)
+    # Frame rate, then what linear prediction says of each sample and what it leaves.
+    c = context(w, config, mel)
+    step, samples = network.samples_per_step, list(waveform)
+    locations, scales, excitation, echo = excite(samples, config, mel)
 
     # Step by step, and within each step sample by sample.
     streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all steps so far
@@ -202,14 +198,14 @@ def wavenet(
         begin = n * step
         frame, phase = divmod(n, hop_length // step)
         h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
-        last = range(begin - step, begin)
-        inputs = [at(samples, t) for t in last]
-        if order:
-            inputs += [locations[begin], *(at(excitation, t) for t in last), *echo[begin : begin + step]]
-        if continuous:
-            x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
+        if not continuous:
+            x = w["input.weight"][mu_law_encode(at(samples, begin - 1), network.distribution.bits)]
         else:
-            x = w["input.weight"][mu_law_encode(inputs[0], network.distribution.bits)]
+            inputs = [at(samples, begin - step + j) for j in range(step)]
+            if order:
+                past = [at(excitation, begin - step + j) for j in range(step)]
+                inputs += [locations[begin], *past, *echo[begin : begin + step]]
+            x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
         skips = w["skip.bias"]
         half = network.gate_channels // 2
         for index, dilation in enumerate(network.dilations):
@@ -233,5 +229,8 @@ def wavenet(
                 near = [at(excitation, t - network.recent_excitations + j) for j in range(network.recent_excitations)]
                 y = y + w["recent.weight"] @ np.array([*near, at(samples, t - 1), locations[t], echo[t]])
             row = w["output_2.weight"] @ np.maximum(y, 0) + w["output_2.bias"]
-            parameters.append(place(row, locations[t], scales[t]) if order else row)
+            if order:  # the law of `location + scale · y`
+                logits, mean, log_scale = np.split(row, 3)
+                row = np.concatenate([logits, locations[t] + scales[t] * mean, log_scale + math.log(scales[t])])
+            parameters.append(row)
     return np.stack(parameters)

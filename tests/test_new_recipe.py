@@ -190,7 +190,13 @@ def small_run(root: Path, rate: int) -> Path:
         "run": {"folder": str(root / "run"), "checkpoint_every": 2, "clip_frames": 0, "wandb": False},
         "data": {"root": str(make_corpus(root / "corpus", rate)), "validation_frames": 20, "num_workers": 0},
         "model": {
-            "network": {"residual_channels": 8, "gate_channels": 16, "skip_channels": 8, "conditioning_channels": 8}
+            "network": {
+                "residual_channels": 8,
+                "gate_channels": 16,
+                "skip_channels": 8,
+                "sample_channels": 8,
+                "conditioning_channels": 8,
+            }
         },
         "trainer": {
             "max_steps": 4,

@@ -284,3 +284,28 @@ def test_the_lag_of_real_speech_is_the_period_that_pyin_finds() -> None:
     # Over fifteen utterances of the corpus: 0.8 % and 3.7 %, nearly all of these too short.
     assert np.median(errors) < 0.02
     assert np.mean(errors > 0.2) < 0.1
+
+
+@pytest.mark.slow
+def test_frames_of_real_speech_are_as_voiced_as_pyin_finds_them() -> None:
+    """Weighed by voice: of high voices most frames, of men's half of the voiced ones; see `vocoder.model.pitch`."""
+    if "VOCODER_SPEECH" not in os.environ:
+        pytest.skip("VOCODER_SPEECH names no folder of speech")
+    librosa = pytest.importorskip("librosa")
+    folder, found = Path(os.environ["VOCODER_SPEECH"]), {}
+    for name in ("kathleen", "kerstin", "many/ljspeech", "many/darkman", "many/denis", "many/nathalie"):
+        file = next(iter(sorted((folder / name).rglob("*.flac"))), None)
+        if file is None:
+            continue
+        waveform = load_audio(file, 22_050)[: 8 * 22_050 // 256 * 256]
+        waveform = waveform[: len(waveform) // 256 * 256]
+        _, voiced, _ = librosa.pyin(
+            np.pad(waveform.numpy(), 384), fmin=60, fmax=550, sr=22_050, frame_length=1024, hop_length=256, center=False
+        )
+        voicing = voicing_of(LogMelSpectrogram(MelConfig())(waveform[None]), MelConfig())[0].numpy()
+        found[name] = (np.mean(voicing[voiced] > 0.5), np.mean(voicing[~voiced] < 0.5))
+        assert voicing[voiced].mean() > voicing[~voiced].mean() + 0.2, name
+    assert found
+    hits, rejections = np.mean(list(found.values()), axis=0)
+    assert hits > 0.65, found
+    assert rejections > 0.65, found

@@ -82,7 +82,16 @@ def test_the_parts_are_the_whole(changes: dict[str, Any]) -> None:
     assert generated == pytest.approx(count_multiply_adds(network))
 
 
-@pytest.mark.parametrize("changes", [{"distribution": "gaussian"}, {"kernel_size": 3, "distribution": "gaussian"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distribution": "gaussian"},
+        {"kernel_size": 3, "distribution": "gaussian"},
+        {"recent_excitations": 5},
+        {"samples_per_step": 4, "recent_excitations": 5},
+        {"samples_per_step": 8, "kernel_size": 3},
+    ],
+)
 def test_multiply_adds_are_those_that_torch_counts(changes: dict[str, Any]) -> None:
     network, frames = make_model(**changes).network, 4
     config, time = network.config, frames * network.hop_length
@@ -94,11 +103,13 @@ def test_multiply_adds_are_those_that_torch_counts(changes: dict[str, Any]) -> N
             network(torch.zeros(1, time), conditioning)
         with FlopCounterMode(display=False) as context:
             network.context_net(mel)
-    # Teacher-forced, h is interpolated and V applied at every sample; generating, V is applied once a frame.
+    # Teacher-forced, h is interpolated and V applied at every step; generating, V is applied once a frame.
     each_sample = len(network.layers) * config.gate_channels * config.conditioning_channels
     interpolating = config.upsampling_taps * config.conditioning_channels
     same = ("linear prediction", "input", "dilated taps W", "residual", "skip", "output")
-    assert forward.get_total_flops() / 2 / time == sum(parts[name] for name in same) + each_sample + interpolating
+    filled = -network.input.in_features % 4 * config.residual_channels  # with zeros, for rows of a length in fours
+    each_step = (each_sample + interpolating + filled) / config.samples_per_step
+    assert forward.get_total_flops() / 2 / time == sum(parts[name] for name in same) + each_step
     frames_seen = frames + config.upsampling_taps - 1
     assert context.get_total_flops() / 2 / frames_seen / network.hop_length == parts["context network"]
 

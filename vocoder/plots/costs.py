@@ -17,7 +17,7 @@ class Part:
     Attributes:
         name: For people.
         parameters: Numbers that are trained.
-        multiply_adds: For each sample; what is done once a frame or a step is spread over its samples.
+        multiply_adds: For each sample; what is done once a frame, or once a step, is spread over its samples.
     """
 
     name: str
@@ -31,8 +31,8 @@ def count_parts(network: WaveNet) -> list[Part]:
     depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
     speakers = [] if network.speaker_embedding is None else list(network.speaker_embedding.parameters())
     residuals = [parameter for layer in layers if layer.residual for parameter in layer.residual.parameters()]
-    places, sample = list(network.output_1.parameters()), list(network.output_2.parameters())
-    sample += [] if network.recent is None else list(network.recent.parameters())
+    recent = [] if network.recent is None else list(network.recent.parameters())
+    places, outputs = list(network.output_1.parameters()), list(network.output_2.parameters())
     inputs = list(network.input.parameters())
     read = _matrices(inputs) if network.distribution.is_continuous else 0  # mu-law levels are looked up
     context = list(network.context_net.parameters())
@@ -57,8 +57,8 @@ def count_parts(network: WaveNet) -> list[Part]:
         Part("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters()) / step),
         Part(
             "output",
-            _count([*places, *sample]),
-            _matrices(places) / step + _matrices(sample),
+            _count([*places, *recent, *outputs]),
+            _matrices(places) / step + _matrices(recent) + _matrices(outputs),
         ),
     ]
     return [part for part in parts if part.parameters or part.multiply_adds]

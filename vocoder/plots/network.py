@@ -45,19 +45,25 @@ def draw_network(model: Vocoder) -> Figure:
 def trace_taps(config: NetworkConfig) -> list[np.ndarray]:
     """Which samples are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output.
 
-    Of each step of several samples its first.
+    The layers see steps, drawn at the newest sample of each; the input of the first reads all samples of a step.
     """
+    step = config.samples_per_step
+    levels = [step * level for level in trace_steps(config)]
+    return [np.unique(levels[0][:, None] - np.arange(step)), *levels[1:]]
+
+
+def trace_steps(config: NetworkConfig) -> list[np.ndarray]:
+    """Which steps are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output."""
     levels = [np.zeros(1, dtype=np.int64)]
     for dilation in reversed(config.dilations):
-        taps = config.samples_per_step * dilation * np.arange(config.kernel_size)
-        levels.append(np.unique(levels[-1][:, None] - taps))
+        levels.append(np.unique(levels[-1][:, None] - dilation * np.arange(config.kernel_size)))
     return levels[::-1]
 
 
 def _show_taps(axis: Axes, config: NetworkConfig, sample_rate: int) -> None:
     """All that is seen as an area; in each cycle the taps from its oldest node alone, which do not cover others."""
-    levels, depth = trace_taps(config), len(config.dilations)
-    tree = trace_taps(replace(config, dilation_cycles=1))
+    levels, depth, step = trace_taps(config), len(config.dilations), config.samples_per_step
+    tree = [step * level for level in trace_steps(replace(config, dilation_cycles=1))]
     for layer in range(depth):
         cycle, within = divmod(layer, config.layers_per_cycle)
         colour = CYCLE_COLOURS[cycle % len(CYCLE_COLOURS)]
@@ -65,8 +71,7 @@ def _show_taps(axis: Axes, config: NetworkConfig, sample_rate: int) -> None:
         root = levels[(cycle + 1) * config.layers_per_cycle].min()
         below, above = root + tree[within], root + tree[within + 1]
         if len(above) <= SEPARATE:
-            taps = config.samples_per_step * config.dilations[layer] * np.arange(config.kernel_size)
-            _show_lines(axis, above, taps, layer, colour)
+            _show_lines(axis, above, step * config.dilations[layer] * np.arange(config.kernel_size), layer, colour)
         else:
             _show_area(axis, below, above, layer, colour, 0.5)
     oldest, field = int(levels[0].min()), config.receptive_field
