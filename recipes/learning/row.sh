@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# One row of docs/learning.md: train for some minutes of one core, then generate freely and measure.
-#   recipes/learning/row.sh CORPUS NAME MINUTES [arguments of `vocoder fit` …]
-# All is kept in runs/learning/NAME. CORE says which core (default 0), TEMPERATURES the sharpenings to measure with.
+# One row of docs/learning.md: train for some steps on one core, then generate freely and measure.
+#   recipes/learning/row.sh CORPUS NAME STEPS [arguments of `vocoder fit` …]
+# Variants are compared after equal time, so STEPS is that time divided by what a step of the variant takes on a quiet
+# core (`python -m vocoder.training.benchmark`): other work on the machine then does no harm. Over the last third the
+# learning rate falls to zero. All is kept in runs/learning/NAME. CORE says which core; TEMPERATURES are those at which
+# voiced frames are sampled.
 set -euo pipefail
-corpus=$1 name=$2 minutes=$3
+corpus=$1 name=$2 steps=$3
 shift 3
 folder=runs/learning/$name
-vocoder=(taskset --cpu-list "${CORE:-0}" env OMP_NUM_THREADS=1 "${VOCODER:-.venv/bin/vocoder}")
+vocoder=(taskset --cpu-list "${CORE:-0}" env OMP_NUM_THREADS=1 "${PYTHON:-.venv/bin/python}" -m vocoder)
 
 "${vocoder[@]}" fit --config recipes/learning/train.yaml --data.root "$corpus" --run.folder "$folder" \
-    --trainer.max_time "00:00:$minutes:00" "$@"
+    --trainer.max_steps "$steps" --model.decay_steps $((steps / 3)) "$@"
 for temperature in ${TEMPERATURES:-1.0 0.7}; do
     "${vocoder[@]}" export --overwrite "$folder/checkpoints/last.ckpt" "$folder/bundle-$temperature" \
         --voiced-temperature "$temperature"
