@@ -163,6 +163,28 @@ def excite(samples: list[Any], config: VocoderConfig, mel: Array) -> tuple[list[
     return locations, scales, excitation, [at(excitation, t - lags[t // hop_length]) for t in range(len(samples))]
 
 
+def read(
+    w: Mapping[str, Array],
+    config: VocoderConfig,
+    begin: int,
+    samples: list[Any],
+    locations: list[float],
+    excitation: list[float],
+    echo: list[float],
+) -> Array:
+    """What enters the first layer (residual_channels,) for the step that begins at a sample."""
+    network, step = config.network, config.network.samples_per_step
+    if network.distribution.name == "mu_law_categorical":
+        level: Array = w["input.weight"][mu_law_encode(at(samples, begin - 1), network.distribution.bits)]
+        return level
+    inputs = [at(samples, begin - step + j) for j in range(step)]
+    if network.linear_prediction_order:
+        past = [at(excitation, begin - step + j) for j in range(step)]
+        inputs += [locations[begin], *past, *echo[begin : begin + step]]
+    x: Array = w["input.weight"] @ np.array(inputs) + w["input.bias"]
+    return x
+
+
 def wavenet(
     state: Mapping[str, Tensor],
     config: VocoderConfig,
@@ -182,7 +204,6 @@ def wavenet(
     """
     w = {name: tensor.double().numpy() for name, tensor in state.items()}
     network, hop_length = config.network, config.mel.hop_length
-    continuous = network.distribution.name != "mu_law_categorical"
     order, kernel_size = network.linear_prediction_order, network.kernel_size
     skip_scale = math.sqrt(1 / len(network.dilations)) if network.skip_scale is None else network.skip_scale
 
@@ -198,14 +219,7 @@ def wavenet(
         begin = n * step
         frame, phase = divmod(n, hop_length // step)
         h = sum(w["upsampling.kernel"][phase, j] * c[:, frame + j] for j in range(network.upsampling_taps))
-        if not continuous:
-            x = w["input.weight"][mu_law_encode(at(samples, begin - 1), network.distribution.bits)]
-        else:
-            inputs = [at(samples, begin - step + j) for j in range(step)]
-            if order:
-                past = [at(excitation, begin - step + j) for j in range(step)]
-                inputs += [locations[begin], *past, *echo[begin : begin + step]]
-            x = w["input.weight"] @ np.array(inputs) + w["input.bias"]
+        x = read(w, config, begin, samples, locations, excitation, echo)
         skips = w["skip.bias"]
         half = network.gate_channels // 2
         for index, dilation in enumerate(network.dilations):
