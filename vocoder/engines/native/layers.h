@@ -44,7 +44,7 @@ template <class P> struct Layers {
 
   // The sum of all layers' z, a group of layers after the other.
   void skip_group(int g) const {
-    for (int r = 0; g == 0 && r < rows; r++) memcpy(s.skip + (size_t)r * m.S, m.skip_bias, 4 * (size_t)m.S);
+    for (int r = 0; g == 0 && r < rows; r++) copy(s.skip + (size_t)r * m.S, m.skip_bias, m.S);
     product<P>(s.skip, m.S, m.skip[g], s.z.at(g * rows), rows);
   }
 
