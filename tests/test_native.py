@@ -262,6 +262,16 @@ def test_conditioning_of_another_shape_is_refused_by_name(part: str, cut: Callab
 
 
 @needs_library
+def test_the_state_of_another_engine_is_refused() -> None:
+    network, config = tiny_network(), tiny_config()
+    engine, other = NativeEngine(network, "w8a16"), NativeEngine(network, "fp32")
+    with pytest.raises(ValueError, match=r"`state` must be this engine's, of \d+ bytes for 1 utterances"):
+        engine.generate(condition(network, config), noise_for(network, 1), other.initial_state(1))
+    with pytest.raises(ValueError, match=r"`state` must be this engine's"):
+        engine.restart(other.initial_state(1), 0)
+
+
+@needs_library
 def test_noise_of_another_shape_is_refused() -> None:
     network, config = tiny_network(), tiny_config()
     engine = NativeEngine(network)

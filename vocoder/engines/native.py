@@ -157,6 +157,7 @@ class NativeEngine(Engine):
         return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]
 
     def restart(self, state: list[Group], row: int) -> None:
+        self._check_state(state)
         for group in state if row >= 0 else ():
             if row < group.rows:
                 self._library.vocoder_state_clear(self._model, group.block.ctypes.data, group.rows, row)
@@ -197,6 +198,7 @@ class NativeEngine(Engine):
         progress: Progress | None = None,
     ) -> None:
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
+        self._check_state(state)
         self._check(conditioning, signals, sum(group.rows for group in state))
         sources = {
             name: getattr(conditioning, name).detach().float()
@@ -215,6 +217,16 @@ class NativeEngine(Engine):
             position += count
             if progress is not None:
                 progress(batch * count)
+
+    def _check_state(self, state: list[Group]) -> None:
+        """Refuse another engine's: the library would read and write beyond its end."""
+        for group in state:
+            size = self._library.vocoder_state_bytes(self._model, group.rows)
+            if len(group.block) != size:
+                raise ValueError(
+                    f"`state` must be this engine's, of {size} bytes for {group.rows} utterances, but has "
+                    f"{len(group.block)}. Begin with the engine's own `initial_state`."
+                )
 
     def _check(self, conditioning: Conditioning, signals: Mapping[str, Tensor], held: int) -> None:
         """Refuse what does not fit together: the library reads as many numbers as it expects, whatever there are."""

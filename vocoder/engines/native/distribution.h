@@ -9,24 +9,26 @@ namespace ISA {
 constexpr float LEVELS = 32768;                         // of 16-bit audio on each side of zero
 constexpr float MIN_LOG_SCALE = -13.815510557964274f;   // ln 1e-6
 
-// The first of `count` classes whose cumulative probability reaches u. The logits become their exponentials; they lie
-// in whole vectors.
-INLINE int choose(float *logits, int count, float inverse_temperature, float u) {
-  float top = logits[0];
-  for (int i = 1; i < count; i++) top = logits[i] > top ? logits[i] : top;
-  for (int i = 0; i < count; i += W) store(logits + i, exp((load(logits + i) - top) * inverse_temperature));
+// The first of `count` classes whose cumulative probability reaches u. Logits and `scratch` are whole vectors.
+INLINE int choose(const float *logits, int count, float inverse_temperature, float u, float *scratch) {
+  auto logit = [&](int i) { return first_lanes(load(logits + i), count - i, -INFINITY); };
+  Floats highest_of = logit(0);
+  for (int i = W; i < count; i += W) highest_of = max(highest_of, logit(i));
+  const float top = highest(highest_of);
+  for (int i = 0; i < count; i += W) store(scratch + i, exp((logit(i) - top) * inverse_temperature));
   float sum = 0, cumulative = 0;
-  for (int i = 0; i < count; i++) sum += logits[i];
+  for (int i = 0; i < count; i++) sum += scratch[i];
+  for (int i = 0; i < count; i += W) store(scratch + i, load(scratch + i) / sum);
   int chosen = 0;
   for (int i = 0; i < count; i++) {
-    cumulative += logits[i] / sum;
+    cumulative += scratch[i];
     chosen += u > cumulative;
   }
   return chosen < count ? chosen : count - 1;
 }
 
-INLINE float draw_level(float *parameters, int levels, float temperature, const float *noise) {
-  const int level = choose(parameters, levels, 1 / temperature, noise[0]);
+INLINE float draw_level(const float *logits, int levels, float temperature, const float *noise, float *scratch) {
+  const int level = choose(logits, levels, 1 / temperature, noise[0], scratch);
   const float mu = (float)(levels - 1), companded = 2 * level / mu - 1;
   const float size = expm1f(fabsf(companded) * log1pf(mu)) / mu;
   return companded < 0 ? -size : size;
@@ -38,14 +40,27 @@ INLINE int encode_level(float sample, int levels) {
   return (int)(level > 0 ? level < mu ? level : mu : 0);  // of what is no number: 0
 }
 
-// `parameters` (logits, locations, log-scales) lie where they belong; `scratch` holds whole vectors of the logits.
-INLINE float draw_mixture(const float *parameters, int components, float temperature, const float *noise, float *scratch) {
-  for (int i = 0; i < components; i++) scratch[i] = parameters[i];
-  const int chosen = choose(scratch, components, 1, noise[0]);
-  const float log_scale = parameters[2 * components + chosen];
+// Where a continuous law belongs: locations are relative to a prediction and in units of a scale, as is the spread.
+struct Place { float location, scale, log_scale; };
+
+// `parameters` are logits, locations and log-scales.
+INLINE float draw_mixture(const float *parameters, int components, const Place &at, float temperature, const float *noise,
+                          float *scratch) {
+  const int chosen = choose(parameters, components, 1, noise[0], scratch);
+  const float location = at.location + at.scale * parameters[components + chosen];
+  const float log_scale = parameters[2 * components + chosen] + at.log_scale;
   const float spread = temperature * expf(log_scale > MIN_LOG_SCALE ? log_scale : MIN_LOG_SCALE);
-  const float level = rintf((parameters[components + chosen] + spread * noise[1]) * LEVELS) / LEVELS;
+  const float level = rintf((location + spread * noise[1]) * LEVELS) / LEVELS;
   return level < -1 ? -1 : level > (LEVELS - 1) / LEVELS ? (LEVELS - 1) / LEVELS : level;
+}
+
+// All of a mixture's parameters where they belong.
+INLINE void place_mixture(float *to, const float *parameters, int components, const Place &at) {
+  for (int k = 0; k < components; k++) {
+    to[k] = parameters[k];
+    to[components + k] = at.location + at.scale * parameters[components + k];
+    to[2 * components + k] = parameters[2 * components + k] + at.log_scale;
+  }
 }
 
 }  // namespace ISA

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "limits.h"
+#include "shape.h"
 
 namespace {
 

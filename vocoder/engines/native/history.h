@@ -23,36 +23,34 @@ template <class P> struct History {
       }
       find_frame(r, i);
       gather(r, t);
-      for (int c = 0; c < m.R; c += W) {
-        Floats sum = load(m.input_bias + c);
-        for (int k = 0; k < m.inputs; k++) sum = fma(splat(s.inputs[k]), load(m.input + k * m.R + c), sum);
-        store(x + c, sum);
-      }
+      copy(x, m.input_bias, m.R);
+      add_rows(x, s.inputs, m.input, m.inputs, m.R);
     }
   }
 
   // p[t] = Σ_k a[k] · waveform[t - 1 - k]
   float predict(int r, int64_t t) const {
     const float *past = s.waveform.before(r, t), *coefficients = s.frame[r].coefficients;
-    float location = 0;
-    for (int k = 0; k < m.shape.order; k++) location += coefficients[k] * past[-1 - k];
-    return location;
+    float sum = 0;
+    for (int k = 0; k < m.shape.order; k++) sum += coefficients[k] * past[-1 - k];
+    return sum;
   }
 
   float echo(int r, int64_t t) const { return s.excitation.at(r, t - s.frame[r].lag); }
 
   void remember(int r, int64_t t, float sample) const {
     s.waveform.put(r, t, sample);
-    if (m.shape.order) s.excitation.put(r, t, asinhf((sample - s.location[r]) / s.frame[r].scale));
+    if (m.shape.order) s.excitation.put(r, t, asinhf((sample - s.frame[r].at.location) / s.frame[r].at.scale));
   }
 
  private:
   void find_frame(int r, int i) const {
+    s.frame[r] = {nullptr, 1, {0, 1, 0}};
     if (!m.shape.order) return;
     const Row &row = job.row[r];
     const int frame = (row.phase + i) / m.shape.hop;
     const float scale = row.scale[frame];
-    s.frame[r] = {row.coefficients + (size_t)frame * m.shape.order, scale, logf(scale), row.lag[frame]};
+    s.frame[r] = {row.coefficients + (size_t)frame * m.shape.order, row.lag[frame], {0, scale, logf(scale)}};
   }
 
   // What a step reads, in the order of `WaveNet.read`.
@@ -61,7 +59,7 @@ template <class P> struct History {
     float *to = s.inputs;
     memcpy(to, s.waveform.before(r, t) - step, 4 * (size_t)step);
     if (!m.shape.order) return;
-    to[step] = s.location[r] = predict(r, t);
+    to[step] = s.frame[r].at.location = predict(r, t);
     memcpy(to + step + 1, s.excitation.before(r, t) - step, 4 * (size_t)step);
     for (int j = 0; j < step; j++) to[2 * step + 1 + j] = echo(r, t + j);
   }

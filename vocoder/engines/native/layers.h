@@ -30,21 +30,31 @@ template <class P> struct Layers {
     for (int r = 0; r < rows; r++) P::put(here.at(r), m.R, s.x + (size_t)r * m.R);
   }
 
-  // The current tap, the gate and the residual connection; the sums hold all else by now.
-  void run(int l, int64_t n) const {
+  // z = tanh(a_filter) ⊙ σ(a_gate), with the current tap; the sums hold all else of a by now.
+  void run_gate(int l, int64_t n) const {
     float *a = sums(l, n);
     product<P>(a, 2 * m.H, m.layers[l].current, ring(l, n), rows);
-    const int column = l % m.group_layers * m.H * (P::PLANES ? 1 : P::ACTIVATION_BYTES);
-    const Operand z = s.z.at(l / m.group_layers * rows, column);
+    const Operand z = gates(l);
     const int half = m.H;
     for (int r = 0; r < rows; r++, a += 2 * half)
       for (int c = 0; c < half; c += W) P::put_gate(z.at(r), c, gate(load(a + c), load(a + half + c)));
-    if (l + 1 < m.shape.layers) add_residual(l, z);
+  }
+
+  // x ← (x + W_res z + b_res) · residual_scale, which is in the weights; nobody reads the last layer's.
+  void add_residual(int l) const {
+    if (l + 1 == m.shape.layers) return;
+    const float *bias = m.layers[l].residual_bias;
+    const Floats scale = splat(m.shape.residual_scale);
+    for (int r = 0; r < rows; r++) {
+      float *x = s.x + (size_t)r * m.R;
+      for (int c = 0; c < m.R; c += W) store(x + c, fma(load(x + c), scale, load(bias + c)));
+    }
+    product<P>(s.x, m.R, m.layers[l].residual, gates(l), rows);
   }
 
   // The sum of all layers' z, a group of layers after the other.
   void skip_group(int g) const {
-    for (int r = 0; g == 0 && r < rows; r++) memcpy(s.skip + (size_t)r * m.S, m.skip_bias, 4 * (size_t)m.S);
+    for (int r = 0; g == 0 && r < rows; r++) copy(s.skip + (size_t)r * m.S, m.skip_bias, m.S);
     product<P>(s.skip, m.S, m.skip[g], s.z.at(g * rows), rows);
   }
 
@@ -74,14 +84,8 @@ template <class P> struct Layers {
  private:
   Operand ring(int l, int64_t n) const { return s.layers[l].ring.at(n % s.layers[l].capacity * rows); }
 
-  void add_residual(int l, Operand z) const {
-    const float *bias = m.layers[l].residual_bias;
-    const Floats scale = splat(m.shape.residual_scale);
-    for (int r = 0; r < rows; r++) {
-      float *x = s.x + (size_t)r * m.R;
-      for (int c = 0; c < m.R; c += W) store(x + c, fma(load(x + c), scale, load(bias + c)));
-    }
-    product<P>(s.x, m.R, m.layers[l].residual, z, rows);
+  Operand gates(int l) const {
+    return s.z.at(l / m.group_layers * rows, l % m.group_layers * m.H * (P::PLANES ? 1 : P::ACTIVATION_BYTES));
   }
 
   static int64_t next_block(const Layer &layer, int64_t n) { return (n / layer.block + 1) * layer.block; }

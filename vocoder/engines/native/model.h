@@ -42,8 +42,8 @@ template <class P> struct Model {
   float *skip_bias;
   Matrix *output_1;              // of each place in a step
   float *bias_1;                 // (step, C)
-  float *recent;                 // (near, C): what the sample network reads beside; null if nothing
-  int near;                      // the recent excitations, the sample before, the echo and the linear prediction; or 0
+  float *near_weights;           // (near, C): what the sample network reads beside; null if nothing
+  int near;                      // the sample before, the linear prediction, the echo and the last excitations; or 0
   Matrix output_2;               // in fp32 if there is something near
   float *bias_2;
 
@@ -158,9 +158,10 @@ template <class P> struct Model {
       if (output_1) output_1[place] = one;
     }
     bias_1 = table(arena, shape.step, C, from.bias_1, c);
-    recent = near ? vector(arena, (size_t)near * C) : nullptr;
-    for (int i = 0; recent && from.input && i < near; i++)
-      for (int o = 0; o < c; o++) recent[i * C + o] = from.recent[o * near + i];
+    near_weights = near ? vector(arena, (size_t)near * C) : nullptr;
+    // What is known last comes last: the sums need not wait for it.
+    for (int i = 0; near_weights && from.input && i < near; i++)
+      for (int o = 0; o < c; o++) near_weights[(i + 3) % near * C + o] = from.recent[o * near + i];
     auto at = [&](int o, int i) { return from.output_2[(size_t)o * c + i]; };
     // What waits for the sample before is a chain of small products: rounding its operands would take longer than it saves.
     output_2 = near ? matrix<Fp32>(arena, C, c, O, shape.parameters, at, from.input)

@@ -282,25 +282,63 @@ template <class P> inline void product(float *y, int y_stride, const Matrix &m, 
   vector_product<P>(y, y_stride, m, x, rows);
 }
 
-// The same in fp32, for a row that waits for the result: each sum runs in four chains, which are added at the end, so that
-// it takes a fourth of the time. x holds `stride` numbers a row, a multiple of four.
+// --- small products in fp32, on the way from one sample to the next ------------------------------------------------
+
+// y += Σ_k x[k] · rows[k], rows of `channels` numbers.
+template <int NV> INLINE void add_rows_to(float *y, const float *x, const float *rows, int count, int channels) {
+  Floats sum[NV];
+  UNROLL for (int v = 0; v < NV; v++) sum[v] = load(y + v * W);
+  for (int k = 0; k < count; k++, rows += channels)
+    UNROLL for (int v = 0; v < NV; v++) sum[v] = fma(splat(x[k]), load(rows + v * W), sum[v]);
+  UNROLL for (int v = 0; v < NV; v++) store(y + v * W, sum[v]);
+}
+INLINE void add_rows(float *y, const float *x, const float *rows, int count, int channels) {
+  int c = 0;
+  for (; c + 4 * W <= channels; c += 4 * W) add_rows_to<4>(y + c, x, rows + c, count, channels);
+  for (; c < channels; c += W) add_rows_to<1>(y + c, x, rows + c, count, channels);
+}
+
+// y = bias + W x. Each sum runs in four chains, which are added at the end: the next step waits for the result, and a
+// single chain would last four times as long.
 constexpr int CHAINS = 4;
-INLINE void short_product(float *y, int y_stride, const Matrix &m, const float *x, int stride, int rows) {
-  for (int r = 0; r < rows; r++, y += y_stride, x += stride) {
-    const float *weights = (const float *)m.weights;
-    for (int output = 0; output < m.outputs;) {
-      const int panel = panel_width((m.outputs - output) / W);
-      for (int v = 0; v < panel; v++) {
-        Floats sum[CHAINS] = {};
-        for (int i = 0; i < m.inputs; i += CHAINS)
-          UNROLL for (int k = 0; k < CHAINS; k++)
-            sum[k] = fma(load(weights + ((i + k) * panel + v) * W), splat(x[i + k]), sum[k]);
-        float *to = y + output + v * W;
-        store(to, load(to) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
-      }
-      weights += (ptrdiff_t)panel * m.inputs * W;
-      output += panel * W;
+template <int ROWS, int NV>
+INLINE void short_tile(float *y, int y_stride, const float *bias, const float *weights, int panel, int inputs,
+                       const float *x, int x_stride) {
+  Floats sum[ROWS][NV][CHAINS] = {};
+  for (int i = 0; i < inputs; i += CHAINS, weights += CHAINS * panel * W)
+    UNROLL for (int k = 0; k < CHAINS; k++)
+      UNROLL for (int r = 0; r < ROWS; r++)
+        UNROLL for (int v = 0; v < NV; v++)
+          sum[r][v][k] = fma(load(weights + (k * panel + v) * W), splat(x[r * x_stride + i + k]), sum[r][v][k]);
+  UNROLL for (int r = 0; r < ROWS; r++)
+    UNROLL for (int v = 0; v < NV; v++) {
+      const Floats *part = sum[r][v];
+      store(y + r * y_stride + v * W, load(bias + v * W) + ((part[0] + part[1]) + (part[2] + part[3])));
     }
+}
+
+template <int NV>
+INLINE void short_panel(float *y, int y_stride, const float *bias, const float *weights, int panel, int inputs,
+                        const float *x, int x_stride, int rows) {
+  int r = 0;
+  for (; r + 2 <= rows; r += 2)
+    short_tile<2, NV>(y + r * y_stride, y_stride, bias, weights, panel, inputs, x + r * x_stride, x_stride);
+  if (r < rows) short_tile<1, NV>(y + r * y_stride, y_stride, bias, weights, panel, inputs, x + r * x_stride, x_stride);
+}
+
+INLINE void short_product(float *y, int y_stride, const float *bias, const Matrix &m, const float *x, int x_stride,
+                          int rows) {
+  const float *weights = (const float *)m.weights;
+  for (int output = 0; output < m.outputs;) {
+    const int panel = panel_width((m.outputs - output) / W), wide = W == 16 && panel > 1 ? 2 : 1;
+    for (int v = 0; v < panel; v += wide) {
+      float *to = y + output + v * W;
+      const float *from = weights + v * W, *start = bias + output + v * W;
+      if (wide == 2) short_panel<2>(to, y_stride, start, from, panel, m.inputs, x, x_stride, rows);
+      else short_panel<1>(to, y_stride, start, from, panel, m.inputs, x, x_stride, rows);
+    }
+    weights += (ptrdiff_t)panel * m.inputs * W;
+    output += panel * W;
   }
 }
 

@@ -70,7 +70,8 @@ template <class P> struct Run {
       if (job.rows > 1) layers.fetch_past(l, n);
       layers.note(l, n);
       conditioning.add(l, layers.sums(l, n));
-      layers.run(l, n);
+      layers.run_gate(l, n);
+      layers.add_residual(l);
     }
     layers.skip_group(g);
     for (int l = begin; l < end; l++) layers.run_past(l, n);
@@ -93,7 +94,8 @@ template <class P> struct Run {
     for (int l = g * m.group_layers; l < m.last_layer_of(g); l++) {
       layers.fetch_sums(l, first + i);
       layers.note(l, first + i);
-      layers.run(l, first + i);
+      layers.run_gate(l, first + i);
+      layers.add_residual(l);
     }
     link->made.publish(count);
   }

@@ -73,6 +73,16 @@ INLINE Floats min(Floats a, Floats b) {
 #endif
 }
 
+INLINE void copy(float *to, const float *from, int count) {  // whole vectors
+  for (int i = 0; i < count; i += W) store(to + i, load(from + i));
+}
+
+INLINE Floats first_lanes(Floats v, int count, float others) {
+  Ints lane;
+  UNROLL for (int i = 0; i < W; i++) lane[i] = i;
+  return lane < splat(count) ? v : splat(others);
+}
+
 INLINE Floats abs(Floats a) { return (Floats)((Ints)a & 0x7fffffff); }
 INLINE Floats convert(Ints a) { return __builtin_convertvector(a, Floats); }
 

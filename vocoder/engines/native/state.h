@@ -1,5 +1,6 @@
 // What an utterance, or several side by side, remember between two steps, and room for what a step makes.
 #pragma once
+#include "distribution.h"
 #include "model.h"
 
 namespace ISA {
@@ -33,8 +34,8 @@ template <class P> struct State {
   struct Cursor { int frame, phase; };  // phase in steps
   struct Frame {  // what the mel says of the linear prediction of a step
     const float *coefficients;
-    float scale, log_scale;
     int lag;
+    Place at;     // of the next sample
   };
 
   int64_t *steps;     // made so far
@@ -47,13 +48,12 @@ template <class P> struct State {
   float *bias;        // (rows, width) of speakers
   Cursor *cursor;     // of the conditioning, for each row
   Frame *frame;       // of each row
-  float *location;    // (rows): the linear prediction of the next sample
-  float *inputs;      // that a step, or the sample network, reads
+  float *inputs;      // that a step reads
   float *x, *skip;    // (rows, R), (rows, S)
   Operand z, s;       // of each group (groups · rows, group_layers · H); what the layers say (rows, S)
   float *places;      // (step, rows, C): what the layers say to each sample of a step
   Operand hidden;     // (rows, C)
-  float *parameters, *logits;  // (rows, O), (O)
+  float *parameters, *scratch;  // (rows, O), (O)
 
   static size_t bytes(const Model<P> &m, int rows) {
     Arena arena{nullptr};
@@ -103,8 +103,7 @@ template <class P> struct State {
     bias = arena.take<float>(shape.speaker ? n * m.width : 0);
     cursor = arena.take<Cursor>(rows);
     frame = arena.take<Frame>(rows);
-    location = arena.take<float>(rows);
-    inputs = arena.take<float>(m.inputs > m.near ? m.inputs : m.near);
+    inputs = arena.take<float>(m.inputs);
     x = arena.take<float>(n * m.R);
     skip = arena.take<float>(n * m.S);
     z = operand(arena, (int64_t)m.groups * rows, m.group_layers * m.H);
@@ -112,7 +111,7 @@ template <class P> struct State {
     places = arena.take<float>(n * shape.step * m.C);
     hidden = operand(arena, rows, m.C);
     parameters = arena.take<float>(n * m.O);
-    logits = arena.take<float>(m.O);
+    scratch = arena.take<float>(m.O);
   }
 
   static Layer build_layer(Arena &arena, const Model<P> &m, int rows, int dilation) {
