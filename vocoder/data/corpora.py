@@ -29,12 +29,14 @@ class Utterance:
         path: The audio file.
         samples: Its length, at its own rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
+        polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
     """
 
     id: str
     path: Path
     samples: int = 0
     corpus: str = ""
+    polarity: int = 1
 
 
 class CorpusError(ValueError):

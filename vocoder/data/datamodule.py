@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from vocoder.config import MelConfig
 from vocoder.data.corpora import CorpusError, Utterance, check_corpus, describe_unusable, read_corpus, split, split_each
+from vocoder.data.polarity import estimate_polarity
 from vocoder.data.segments import ENDLESS, Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram
 
@@ -32,7 +34,7 @@ class VocoderDataModule(LightningDataModule):
         num_workers: The number of processes that read ahead.
         seed: The seed of the sequence of segments.
         gain_db: The least and the largest gain of a training segment; see `vocoder.data.segments.Augmentation`.
-        flip_sign: Whether half of the training segments are turned upside down.
+        align_polarity: Whether corpora that were recorded upside down are turned; see `vocoder.data.polarity`.
         balance: The power of its length by which one of several corpora comes up in training: 1 by its time, 0 all
             alike; between, so that a minute of one voice does not drown in an hour of another.
     """
@@ -48,12 +50,13 @@ class VocoderDataModule(LightningDataModule):
         num_workers: int = 2,
         seed: int = 0,
         gain_db: tuple[float, float] = (0.0, 0.0),
-        flip_sign: bool = False,
+        align_polarity: bool = False,
         balance: float = 1.0,
     ) -> None:
         super().__init__()
         self.roots, self.mel = [root] if isinstance(root, str) else root, mel
-        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]), flip_sign)
+        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]))
+        self.align_polarity = align_polarity
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.segment_frames, self.validation_frames = segment_frames, validation_frames
         left, right = LogMelSpectrogram(mel).padding
@@ -77,6 +80,9 @@ class VocoderDataModule(LightningDataModule):
                     f"Several corpora are told apart by their folders' names, but two are called {name}. Rename one."
                 )
             corpora[name] = self._read(root)
+            if self.align_polarity:
+                polarity = estimate_polarity(corpora[name], self.mel)
+                corpora[name] = [replace(utterance, polarity=polarity) for utterance in corpora[name]]
         self.splits = split(*corpora.values()) if len(corpora) == 1 else split_each(corpora)
         for name, utterances in corpora.items():
             if len(corpora) > 1 and len(utterances) < 3:

@@ -66,7 +66,7 @@ class Cut:
 
 
 def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
-    """Samples start to stop of an utterance, mixed down to mono."""
+    """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
     try:
         with soundfile.SoundFile(utterance.path) as file:
             file.seek(start)
@@ -75,7 +75,7 @@ def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
         raise _changed(utterance, error.error_string) from error
     if len(audio) < stop - start:
         raise _changed(utterance, f"it ends at sample {start + len(audio)} of {utterance.samples}.")
-    return np.asarray(audio.mean(axis=1))
+    return np.asarray(utterance.polarity * audio.mean(axis=1))
 
 
 def _changed(utterance: Utterance, reason: str) -> CorpusError:
@@ -87,15 +87,13 @@ def _changed(utterance: Utterance, reason: str) -> CorpusError:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is varied about a segment: a voice is the same, louder or softer, and by either pole of a loudspeaker.
+    """What is varied about a segment: a voice is the same, louder or softer.
 
     Attributes:
         gain_db: The least and the largest gain, uniform in dB; less where a sample would leave (-1, 1).
-        flip_sign: Whether half of the segments are turned upside down.
     """
 
     gain_db: tuple[float, float] = (0.0, 0.0)
-    flip_sign: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.gain_db
@@ -108,8 +106,6 @@ class Augmentation:
         peak = float(waveform.abs().max())
         if gain > 1 and gain * peak > LOUDEST:
             gain = max(1.0, LOUDEST / peak)
-        if self.flip_sign and random.random() < 0.5:
-            gain = -gain
         return waveform if gain == 1 else waveform * gain
 
 
