@@ -355,7 +355,8 @@ def test_a_categorical_law_has_no_location() -> None:
 @pytest.mark.parametrize(
     ("config", "kind", "num_parameters"),
     [
-        (DistributionConfig(), MixtureOfLogistics, 30),
+        (DistributionConfig("mixture_of_logistics", 10), MixtureOfLogistics, 30),
+        (DistributionConfig(), Gaussian, 3),
         (DistributionConfig("gaussian", num_components=1), Gaussian, 3),
         (DistributionConfig("mu_law_categorical", bits=9), MuLawCategorical, 512),
     ],

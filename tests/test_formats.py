@@ -113,9 +113,14 @@ def test_what_format_1_left_unsaid_means_what_it_meant_whatever_the_defaults_are
     assert upgrade(said, 1) == meant
     config = config_module.from_dict(VocoderConfig, {k: v for k, v in meant.items() if k != "format_version"})
     monkeypatch.undo()
-    assert config == VocoderConfig(
-        MelConfig(n_mels=40), NetworkConfig(1, skip_channels=32, sample_channels=32, recent_excitations=0)
+    network = NetworkConfig(
+        1,
+        skip_channels=32,
+        sample_channels=32,
+        recent_excitations=0,
+        distribution=DistributionConfig("mixture_of_logistics", num_components=10),
     )
+    assert config == VocoderConfig(MelConfig(n_mels=40), network)
 
 
 def test_every_field_is_said_for_format_1() -> None:
