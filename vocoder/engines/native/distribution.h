@@ -46,7 +46,7 @@ struct Place { float location, scale, log_scale; };
 // `parameters` are logits, locations and log-scales.
 INLINE float draw_mixture(const float *parameters, int components, const Place &at, float temperature, const float *noise,
                           float *scratch) {
-  const int chosen = choose(parameters, components, 1, noise[0], scratch);
+  const int chosen = components == 1 ? 0 : choose(parameters, components, 1, noise[0], scratch);
   const float location = at.location + at.scale * parameters[components + chosen];
   const float log_scale = parameters[2 * components + chosen] + at.log_scale;
   const float spread = temperature * expf(log_scale > MIN_LOG_SCALE ? log_scale : MIN_LOG_SCALE);

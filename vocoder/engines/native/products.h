@@ -298,44 +298,37 @@ INLINE void add_rows(float *y, const float *x, const float *rows, int count, int
   for (; c < channels; c += W) add_rows_to<1>(y + c, x, rows + c, count, channels);
 }
 
-// y = bias + W x. Each sum runs in four chains, which are added at the end: the next step waits for the result, and a
-// single chain would last four times as long.
-constexpr int CHAINS = 4;
-template <int ROWS, int NV>
+// y = bias + W x. Each sum runs in eight chains, which are added at the end: the next step waits for the result, and a
+// single chain would last eight times as long. The packed matrices' inputs are multiples of eight.
+constexpr int CHAINS = 8;
+template <int ROWS>
 INLINE void short_tile(float *y, int y_stride, const float *bias, const float *weights, int panel, int inputs,
                        const float *x, int x_stride) {
-  Floats sum[ROWS][NV][CHAINS] = {};
+  Floats sum[ROWS][CHAINS] = {};
   for (int i = 0; i < inputs; i += CHAINS, weights += CHAINS * panel * W)
     UNROLL for (int k = 0; k < CHAINS; k++)
       UNROLL for (int r = 0; r < ROWS; r++)
-        UNROLL for (int v = 0; v < NV; v++)
-          sum[r][v][k] = fma(load(weights + (k * panel + v) * W), splat(x[r * x_stride + i + k]), sum[r][v][k]);
-  UNROLL for (int r = 0; r < ROWS; r++)
-    UNROLL for (int v = 0; v < NV; v++) {
-      const Floats *part = sum[r][v];
-      store(y + r * y_stride + v * W, load(bias + v * W) + ((part[0] + part[1]) + (part[2] + part[3])));
-    }
-}
-
-template <int NV>
-INLINE void short_panel(float *y, int y_stride, const float *bias, const float *weights, int panel, int inputs,
-                        const float *x, int x_stride, int rows) {
-  int r = 0;
-  for (; r + 2 <= rows; r += 2)
-    short_tile<2, NV>(y + r * y_stride, y_stride, bias, weights, panel, inputs, x + r * x_stride, x_stride);
-  if (r < rows) short_tile<1, NV>(y + r * y_stride, y_stride, bias, weights, panel, inputs, x + r * x_stride, x_stride);
+        sum[r][k] = fma(load(weights + k * panel * W), splat(x[r * x_stride + i + k]), sum[r][k]);
+  UNROLL for (int r = 0; r < ROWS; r++) {
+    const Floats *s = sum[r];
+    store(y + r * y_stride, load(bias) + (((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))));
+  }
 }
 
 INLINE void short_product(float *y, int y_stride, const float *bias, const Matrix &m, const float *x, int x_stride,
                           int rows) {
+  constexpr int ROWS = W == 16 ? 2 : 1;  // as many sums as there are registers
   const float *weights = (const float *)m.weights;
   for (int output = 0; output < m.outputs;) {
-    const int panel = panel_width((m.outputs - output) / W), wide = W == 16 && panel > 1 ? 2 : 1;
-    for (int v = 0; v < panel; v += wide) {
+    const int panel = panel_width((m.outputs - output) / W);
+    for (int v = 0; v < panel; v++) {
       float *to = y + output + v * W;
-      const float *from = weights + v * W, *start = bias + output + v * W;
-      if (wide == 2) short_panel<2>(to, y_stride, start, from, panel, m.inputs, x, x_stride, rows);
-      else short_panel<1>(to, y_stride, start, from, panel, m.inputs, x, x_stride, rows);
+      const float *start = bias + output + v * W, *from = weights + v * W;
+      int r = 0;
+      for (; r + ROWS <= rows; r += ROWS)
+        short_tile<ROWS>(to + r * y_stride, y_stride, start, from, panel, m.inputs, x + r * x_stride, x_stride);
+      for (; r < rows; r++)
+        short_tile<1>(to + r * y_stride, y_stride, start, from, panel, m.inputs, x + r * x_stride, x_stride);
     }
     weights += (ptrdiff_t)panel * m.inputs * W;
     output += panel * W;
