@@ -86,13 +86,18 @@ class PitchLag(nn.Module):
             return torch.zeros_like(level[:, :1])
         return (low.mean(dim=1) - high.mean(dim=1) - TILT)[:, None]
 
+    @property
+    def shortest_lag(self) -> int:
+        """How near the echo of a sample can lie, in samples."""
+        return self.shortest - self.lead
+
     def check_step(self, samples_per_step: int) -> None:
         """Refuse a step in which a sample's echo would lie within the step itself, where nothing is known yet.
 
         Raises:
             ValueError: `samples_per_step` is larger than the shortest lag.
         """
-        least = self.shortest - self.lead
+        least = self.shortest_lag
         if samples_per_step > least:
             raise ValueError(
                 f"network.samples_per_step must be at most the shortest lag of an echo, {least} samples for a mel at "
@@ -112,7 +117,7 @@ class PitchLag(nn.Module):
         traits = torch.matmul(self.log_power.levels(mel), self.comb) + self.offset
         peak, period = traits[..., :-1].max(dim=-1)
         voicing = torch.sigmoid(ODDS_OF_PEAK * (peak - PEAK) + ODDS_OF_TILT * traits[..., -1])
-        return period + self.shortest - self.lead, voicing.float()
+        return period + self.shortest_lag, voicing.float()
 
 
 def echo(excitation: Tensor, lag: Tensor) -> Tensor:
