@@ -76,8 +76,8 @@ def log_power(mel: Array, config: MelConfig) -> Array:
     return level * 2 / config.power - 2 * np.log(np.abs(emphasis))
 
 
-def pitch_lag(mel: Array, config: MelConfig) -> int:
-    """One frame's period in samples: of all cosines along frequency, the one most like the comb of the harmonics."""
+def cepstrum(mel: Array, config: MelConfig) -> dict[int, float]:
+    """How like the comb of one frame's harmonics a cosine along frequency is, for each lag in samples."""
     level = log_power(mel, config)
     frequency = np.arange(len(level)) * config.sample_rate / config.n_fft
     half = int(660 / (frequency[1] * 2))
@@ -87,7 +87,24 @@ def pitch_lag(mel: Array, config: MelConfig) -> int:
     comb[1:-1] *= 2  # all but the ends stand for a negative frequency too
     longest = min(int(config.sample_rate / 60), config.n_fft // 2)
     lags = range(min(int(config.sample_rate / 550), longest), longest + 1)
-    return max(lags, key=lambda lag: comb @ np.cos(2 * np.pi * frequency * lag / config.sample_rate))
+    turns = frequency / config.sample_rate
+    return {lag: float(comb @ np.cos(2 * np.pi * turns * lag)) / config.n_fft for lag in lags}
+
+
+def pitch_lag(mel: Array, config: MelConfig) -> int:
+    """One frame's period in samples: the lag whose cosine is most like the comb."""
+    likeness = cepstrum(mel, config)
+    return max(likeness, key=lambda lag: likeness[lag])
+
+
+def voicing(mel: Array, config: MelConfig) -> float:
+    """How voiced one frame is: from the comb's likeness and how much louder 80 to 800 Hz are than 3 to 8 kHz."""
+    level = log_power(mel, config)
+    frequency = np.arange(len(level)) * config.sample_rate / config.n_fft
+    low = level[(frequency >= 80) & (frequency < 800)]
+    high = level[(frequency >= 3000) & (frequency < min(8000, config.f_max))]
+    odds = math.exp(55 * (max(cepstrum(mel, config).values()) - 0.034) + 0.29 * (np.mean(low) - np.mean(high) - 6))
+    return odds / (1 + odds)
 
 
 def linear_predictor(mel: Array, config: MelConfig, order: int) -> tuple[Array, float]:

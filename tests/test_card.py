@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from conftest import tiny_config, tiny_mel_config, tiny_network
+from vocoder.config import SamplingConfig
 from vocoder.features.dialects import DIALECTS
 from vocoder.inference.bundle import CONFIG_FILE, Bundle
 from vocoder.inference.card import write_card
@@ -70,6 +71,16 @@ def test_the_card_gives_size_and_latency_of_the_network():
     assert found["parameters"] == f"{sum(p.numel() for p in bundle.network.parameters()) / 1e6:.2f} M"
     assert found["look-ahead"] == "3 frames, 6.0 ms"  # two of context, one of interpolation; 16 samples at 8 kHz
     assert found["voices"] == "1"
+
+
+def test_the_card_says_how_samples_are_drawn():
+    bundle = tiny_bundle(samples_per_step=4, recent_excitations=3)
+    found = rows(write_card(bundle, NAME))
+    assert found["samples per step"] == "4"
+    assert found["sampling"] == "the network's own law"
+    sharpened = bundle._replace(config=replace(bundle.config, sampling=SamplingConfig(0.85)))
+    said = "the network's own law, its spread times 0.85 where the mel is voiced (`voiced_temperature`)"
+    assert rows(write_card(sharpened, NAME))["sampling"] == said
 
 
 def test_a_dialect_with_a_name_is_called_by_it():

@@ -14,11 +14,12 @@ import torch
 import yaml
 
 from vocoder.cli.recipes import add_new_recipe
-from vocoder.config import NETWORKS, MelConfig, NetworkConfig, from_dict
+from vocoder.config import NETWORKS, MelConfig, NetworkConfig, check_steps, from_dict
 from vocoder.features.design import design_mel, filterbank_rank
 from vocoder.features.dialects import DIALECTS
 from vocoder.inference.bundle import load_checkpoint
 from vocoder.inference.vocoder import Vocoder
+from vocoder.model.pitch import PitchLag
 from vocoder.training.recipe import network_for, write_recipe
 
 RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
@@ -86,14 +87,42 @@ def test_a_filterbank_has_no_more_rank_than_bins() -> None:
 @pytest.mark.parametrize("like", NETWORKS)
 @pytest.mark.parametrize("rate", RATES)
 def test_a_network_sees_about_as_far_back_at_every_rate(rate: int, like: str) -> None:
-    usual, ours = NETWORKS[like], network_for(rate, like)
-    ratio = (ours.receptive_field - 1) / rate / ((usual.receptive_field - 1) / 22_050)
-    assert 2**-0.5 * 0.97 < ratio < 2**0.5 * 1.03  # a cycle of n layers reaches 2**n - 1, not 2**n
-    assert {**vars(ours), "layers_per_cycle": 0} == {**vars(usual), "layers_per_cycle": 0}
+    usual, ours = NETWORKS[like], network_for(design_mel(rate), like)
+    ratio = ours.receptive_field / rate / (usual.receptive_field / 22_050)
+    assert 2**-0.5 * 0.97 < ratio < 2**0.5 * 1.03  # a cycle of n layers reaches 2**n - 1 steps, not 2**n
+    fitted = {"layers_per_cycle": 0, "samples_per_step": 0}
+    assert {**vars(ours), **fitted} == {**vars(usual), **fitted}
 
 
 def test_layers_are_counted_for_their_rate() -> None:
-    assert [network_for(rate).layers_per_cycle for rate in RATES] == [9, 10, 10, 10, 11, 11]
+    networks = [network_for(design_mel(rate), "wavenet-64") for rate in RATES]
+    assert [network.layers_per_cycle for network in networks] == [9, 10, 10, 10, 11, 11]
+
+
+@pytest.mark.parametrize(
+    ("hop_length", "samples"), [(275, 5), (300, 6), (256, 8), (200, 8), (240, 8), (160, 8), (441, 7), (257, 1)]
+)
+def test_a_step_is_the_longest_up_to_the_named_one_that_divides_the_hop(hop_length: int, samples: int) -> None:
+    mel = MelConfig(hop_length=hop_length)
+    assert network_for(mel).samples_per_step == samples
+    assert network_for(mel, "wavenet-64").samples_per_step == 1
+    assert network_for(mel, "wavenet-64-g4").samples_per_step <= 4
+
+
+def test_a_step_is_no_longer_than_the_shortest_lag_of_an_echo() -> None:
+    mel = MelConfig(sample_rate=4000, f_max=2000.0, n_fft=256, win_length=256, hop_length=48, n_mels=20)
+    assert PitchLag(mel).shortest_lag == 6
+    assert network_for(mel).samples_per_step == 6
+
+
+@pytest.mark.parametrize("like", NETWORKS)
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_network_fits_every_dialect(name: str, like: str) -> None:
+    check_steps(network_for(DIALECTS[name], like), DIALECTS[name])
+
+
+def test_the_default_is_the_default_network() -> None:
+    assert network_for(MelConfig()) == NetworkConfig()
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -102,7 +131,7 @@ def test_a_recipe_says_every_dialect_exactly(name: str, tmp_path: Path) -> None:
     mel = mel_of(tmp_path / "mine")
     assert mel == DIALECTS[name]
     network = from_dict(NetworkConfig, read(tmp_path / "mine")["model"]["network"])
-    assert network == network_for(mel.sample_rate, "r9y9-mol")
+    assert network == network_for(mel, "r9y9-mol")
 
 
 def test_a_recipe_speaks_of_itself(tmp_path: Path) -> None:
@@ -111,7 +140,8 @@ def test_a_recipe_speaks_of_itself(tmp_path: Path) -> None:
     page = (folder / "README.md").read_text()
     assert f"--config {folder.as_posix()}/train.yaml" in page
     assert "a frame each 512 samples (11.6 ms)" in page
-    assert "with 11 layers in each cycle of dilations: it sees 93 ms back" in page
+    assert "with 11 layers in each cycle of dilations: it sees 743 ms back" in page
+    assert "one step of these layers makes: 8, which divides the hop" in page
 
 
 def test_a_dialect_that_cannot_tell_its_bands_apart_is_warned_of(
@@ -132,7 +162,10 @@ def test_a_dialect_that_cannot_tell_its_bands_apart_is_warned_of(
         ("--sample-rate 8000 --n-mels 0", "`n_mels` must lie between 1 and 512 bands, but is 0"),
         ("--sample-rate 8000 --n-mels 5000", "`n_mels` must lie between 1 and 512 bands, but is 5000"),
         ("--sample-rate 8000 --n-mels 500", r"500 bands .* have rank \d+: \d+ say nothing .*Take fewer bands"),
-        ("--sample-rate 8000 --like wavenet-9", "`like` must be one of wavenet-64, .* but is 'wavenet-9'"),
+        (
+            "--sample-rate 8000 --like wavenet-9",
+            "`like` must be one of .* but is 'wavenet-9'. Take wavenet-64-g8",
+        ),
         ("--dialect esperanto", "--dialect must be one of .*hifigan.*, but is 'esperanto'"),
         ("--dialect hifigan --n-mels 90", "hifigan has 22050 Hz, .* but --n-mels was given. Leave it out"),
         ("--dialect hifigan --sample-rate 8000", "hifigan has 22050 Hz, .* but --sample-rate was given"),
@@ -226,7 +259,9 @@ def test_a_recipe_trains_and_its_model_infers(rate: int, tmp_path: Path, monkeyp
     main(arguments)
     bundle = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert bundle.config.mel == design_mel(rate)
-    assert bundle.config.network.dilations == network_for(rate).dilations
+    expected = network_for(design_mel(rate))
+    assert bundle.config.network.dilations == expected.dilations
+    assert bundle.config.network.samples_per_step == expected.samples_per_step
     waveform = torch.from_numpy(soundfile.read(tmp_path / "corpus" / "0.wav", dtype="float32")[0])
     mel = LogMelSpectrogram(bundle.config.mel)(waveform[None])[0, :, 10:14]
     generated = Vocoder(bundle.config, bundle.network, bundle.training).infer(mel)

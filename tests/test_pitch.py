@@ -15,8 +15,9 @@ import reference
 from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio
+from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.model import pitch as pitch_module
+from vocoder.features.values import silence
 from vocoder.model.pitch import PitchLag, echo
 
 RATES: dict[str, dict[str, Any]] = {
@@ -32,6 +33,10 @@ COARSE: dict[str, dict[str, Any]] = {
     "n_fft 64, 48 kHz": {"sample_rate": 48_000, "n_fft": 64, "win_length": 64, "hop_length": 16, "n_mels": 8},
     "n_fft 16": {"n_fft": 16, "win_length": 16, "hop_length": 4, "n_mels": 4},
 }
+DIALECTS_OF_PITCH: list[dict[str, Any]] = [
+    {"log": "db", "mel_scale": "htk", "mel_norm": "none"}, {"pre_emphasis": 0.97}, {"f_min": 80.0, "f_max": 7600.0},
+    {"power": 2.0, "floor": 1e-10}, {"framing": "centered"}, {"log": "log10", "shift": -3.0, "scale": 0.7},
+]  # fmt: skip
 rates = pytest.mark.parametrize("changes", RATES.values(), ids=RATES.keys())
 all_sizes = pytest.mark.parametrize("changes", [*RATES.values(), *COARSE.values()], ids=[*RATES.keys(), *COARSE.keys()])
 VOWELS = {  # formants and their bandwidths in Hz, of a man (Peterson & Barney 1952)
@@ -94,11 +99,7 @@ def test_the_lag_is_the_period_at_every_sample_rate(changes: dict[str, Any], pit
     assert furthest_off(lags_of(waveform, config), pitch, config.sample_rate) < 0.03
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"log": "db", "mel_scale": "htk", "mel_norm": "none"}, {"pre_emphasis": 0.97}, {"f_min": 80.0, "f_max": 7600.0},
-     {"power": 2.0, "floor": 1e-10}, {"framing": "centered"}, {"log": "log10", "shift": -3.0, "scale": 0.7}],
-)  # fmt: skip
+@pytest.mark.parametrize("changes", DIALECTS_OF_PITCH)
 def test_the_lag_is_the_period_in_every_dialect(changes: dict[str, Any]) -> None:
     for pitch in (110.0, 200.0, 400.0):
         assert furthest_off(lags_of(voice(pitch, 30 * 256, slope=1.0), MelConfig(**changes)), pitch) < 0.03
@@ -202,26 +203,39 @@ def test_no_lag_reaches_into_its_own_step(step: int, changes: dict[str, Any]) ->
         assert network.condition(mel).lag.min() >= step
 
 
-def test_a_voice_is_voiced_and_noise_and_silence_are_not() -> None:
-    config = MelConfig()
-    log_mel = LogMelSpectrogram(config)
-    voiced = voicing_of(log_mel(voice(150.0, 40 * 256, slope=1.0)), config)[:, 2:-2]
-    noise = voicing_of(log_mel(0.1 * torch.randn(1, 200 * 256)), config)
-    silence = voicing_of(log_mel(torch.zeros(1, 40 * 256)), config)
-    assert voiced.min() == 1
-    assert noise.mean() < 0.25  # chance makes a comb of any noise, now and then
-    assert silence.max() == 0
+@rates
+def test_a_voice_is_voiced_and_noise_and_silence_are_not(changes: dict[str, Any]) -> None:
+    config = MelConfig(**changes)
+    log_mel, hop = LogMelSpectrogram(config), config.hop_length
+    voiced = voicing_of(log_mel(voice(150.0, 40 * hop, config.sample_rate, slope=1.5)), config)[:, 3:-3]
+    noise = voicing_of(log_mel(0.1 * torch.randn(1, 200 * hop)), config)
+    assert voiced.min() > 0.9
+    assert noise.mean() < 0.3  # chance makes a comb of any noise, now and then: most often of few bins, as at 8 kHz
+    assert voicing_of(log_mel(torch.zeros(1, 40 * hop)), config).max() < 0.05
 
 
-def test_a_frame_between_voiced_and_unvoiced_is_partly_voiced(monkeypatch: pytest.MonkeyPatch) -> None:
-    mel, heights = speech_like_mel(MelConfig(), 200), []
-    pitch_lag = PitchLag(MelConfig())
-    for unvoiced, sure in ((0.0, 1.0), (0.1, 0.2)):  # the height itself, then what becomes of it
-        monkeypatch.setattr(pitch_module, "UNVOICED_PEAK", unvoiced)
-        monkeypatch.setattr(pitch_module, "VOICED_PEAK", sure)
-        heights.append(pitch_lag(mel)[1])
-    torch.testing.assert_close(heights[1], ((heights[0] - 0.1) / 0.1).clamp(0, 1), rtol=0, atol=1e-5)
-    assert heights[1].unique().numel() > 2
+@pytest.mark.parametrize("name", DIALECTS)
+def test_silence_is_unvoiced_in_every_dialect(name: str) -> None:
+    # Pre-emphasis undone, a floor falls by 4.8 nepers: the worst, 0.15.
+    floor = silence(DIALECTS[name])[None, :, None]
+    assert voicing_of(floor, DIALECTS[name]).item() < 0.2
+
+
+@pytest.mark.parametrize("changes", [*RATES.values(), *DIALECTS_OF_PITCH])
+def test_the_voicing_equals_an_independent_one(changes: dict[str, Any]) -> None:
+    config = MelConfig(**changes)
+    mel = torch.cat([speech_like_mel(config, 8), LogMelSpectrogram(config)(voice(120.0, 8 * 480, slope=1.0))], dim=2)
+    expected = [reference.voicing(frame, config) for frame in mel[0].T.numpy()]
+    np.testing.assert_allclose(voicing_of(mel, config)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+# Mels without a high band, without a low one, and with single bins far apart.
+@pytest.mark.parametrize("changes", [{"f_max": 2900.0}, {"f_min": 900.0}, COARSE["n_fft 16"]], ids=str)
+def test_without_both_bands_the_peak_alone_decides(changes: dict[str, Any]) -> None:
+    config = MelConfig(**changes)
+    pitch_lag, mel = PitchLag(config), speech_like_mel(config, 50)
+    peak = (pitch_lag.log_power.levels(mel) @ pitch_lag.comb + pitch_lag.offset)[..., :-1].amax(dim=-1)
+    torch.testing.assert_close(pitch_lag(mel)[1], torch.sigmoid(55 * (peak - 0.034)).float())
 
 
 def test_a_plain_network_has_no_echo() -> None:
@@ -288,7 +302,7 @@ def test_the_lag_of_real_speech_is_the_period_that_pyin_finds() -> None:
 
 @pytest.mark.slow
 def test_frames_of_real_speech_are_as_voiced_as_pyin_finds_them() -> None:
-    """Weighed by voice: of high voices most frames, of men's half of the voiced ones; see `vocoder.model.pitch`."""
+    """Six voices, each with equal weight; see `vocoder.model.pitch`."""
     if "VOCODER_SPEECH" not in os.environ:
         pytest.skip("VOCODER_SPEECH names no folder of speech")
     librosa = pytest.importorskip("librosa")
@@ -304,8 +318,9 @@ def test_frames_of_real_speech_are_as_voiced_as_pyin_finds_them() -> None:
         )
         voicing = voicing_of(LogMelSpectrogram(MelConfig())(waveform[None]), MelConfig())[0].numpy()
         found[name] = (np.mean(voicing[voiced] > 0.5), np.mean(voicing[~voiced] < 0.5))
-        assert voicing[voiced].mean() > voicing[~voiced].mean() + 0.2, name
+        assert voicing[voiced].mean() > voicing[~voiced].mean() + 0.3, name
+        assert min(found[name]) > 0.65, found
     assert found
     hits, rejections = np.mean(list(found.values()), axis=0)
-    assert hits > 0.65, found
-    assert rejections > 0.65, found
+    assert hits > 0.75, found
+    assert rejections > 0.75, found

@@ -17,7 +17,8 @@ from vocoder.training.cli import TRAINER, VocoderCLI
 from vocoder.training.module import VocoderModule
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-NAMES = sorted(path.parent.name for path in RECIPES.glob("*/train.yaml"))
+NAMES = sorted(path.parent.name for path in RECIPES.glob("*/train.yaml") if path.parent.name != "learning")
+VOICES = sorted(path.stem for path in RECIPES.glob("voices/*.yaml"))
 
 # jsonargparse announces its version 5 to whoever calls it as Lightning 2.6 does.
 pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
@@ -30,8 +31,10 @@ class Parsed(VocoderCLI):
         return None
 
 
-def parse(name: str, monkeypatch) -> LightningCLI:
-    arguments = ["--config", str(RECIPES / name / "train.yaml")]
+def parse(name: str, monkeypatch, *more: str) -> LightningCLI:
+    """Build what a recipe says, one of a voice if there is one of that name."""
+    file = RECIPES / "voices" / f"{name}.yaml" if name in VOICES else RECIPES / name / "train.yaml"
+    arguments = ["--config", str(file), *more]
     monkeypatch.setattr("sys.argv", ["vocoder"])
     return Parsed(
         VocoderModule,
@@ -47,14 +50,15 @@ def parse(name: str, monkeypatch) -> LightningCLI:
 
 def test_there_are_recipes():
     assert {"demo", "ljspeech"} <= set(NAMES)
+    assert "universal" in VOICES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *VOICES])
 def test_every_recipe_builds_a_model_and_data_that_agree(name, monkeypatch):
     cli = parse(name, monkeypatch)
     assert cli.datamodule.mel == cli.model.mel_config
     assert cli.datamodule.cut.margin == cli.model.margin
-    assert cli.config.trainer.max_steps > cli.model.hparams["warmup_steps"]
+    assert cli.config.trainer.max_steps == -1 or cli.config.trainer.max_steps > cli.model.hparams["warmup_steps"]
     assert cli.config.run.folder == f"runs/{name}"
 
 
@@ -67,13 +71,29 @@ def test_every_recipe_validates_within_its_run_and_falls_to_zero(name, monkeypat
     assert cli.config.run.checkpoint_every <= cli.config.trainer.val_check_interval
 
 
-@pytest.mark.parametrize("name", ["finetune", "folder", "ljspeech"])
+@pytest.mark.parametrize("name", VOICES)
+def test_a_recipe_without_an_end_does_not_fall_but_averages(name, monkeypatch):
+    cli = parse(name, monkeypatch)
+    assert cli.config.trainer.max_steps == -1
+    assert cli.model.hparams["decay_steps"] == 0
+    assert 0 < cli.config.run.ema_decay < 1
+
+
+def test_a_row_of_the_learning_table_is_a_recipe_once_row_sh_has_said_the_rest(monkeypatch):
+    said = ["--run.folder", "runs/learning/row", "--trainer.max_steps", "900", "--model.decay_steps", "300"]
+    cli = parse("learning", monkeypatch, *said)
+    assert cli.datamodule.mel == cli.model.mel_config
+    assert cli.model.hparams["decay_steps"] == 300
+    assert all(option in (RECIPES / "learning" / "row.sh").read_text() for option in said[::2])
+
+
+@pytest.mark.parametrize("name", ["finetune", "folder", "learning", "ljspeech", *VOICES])
 def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
-    assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64"])
+    assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64-g8"])
 
 
 def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monkeypatch):
-    default, demo = to_dict(NETWORKS["wavenet-64"]), parse("demo", monkeypatch).model.hparams["network"]
+    default, demo = to_dict(NETWORKS["wavenet-64-g8"]), parse("demo", monkeypatch).model.hparams["network"]
     assert {name for name in default if default[name] != demo[name]} == {
         "residual_channels",
         "gate_channels",
@@ -85,4 +105,4 @@ def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monk
 
 def test_the_large_network_of_the_recipe_is_the_one_of_that_name():
     variant = yaml.safe_load((RECIPES / "ljspeech" / "wavenet-128.yaml").read_text())
-    assert from_dict(NetworkConfig, variant["model"]["network"]) == NETWORKS["wavenet-128"]
+    assert from_dict(NetworkConfig, variant["model"]["network"]) == NETWORKS["wavenet-128-g8"]

@@ -11,7 +11,7 @@ from typing import Any
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.features.design import describe_rank, design_mel, filterbank_rank
 from vocoder.features.dialects import DIALECTS
-from vocoder.training.recipe import write_recipe
+from vocoder.training.recipe import DEFAULT, write_recipe
 
 OWN = "It is nobody else's: train the model that makes the mels on the same."
 
@@ -26,7 +26,7 @@ def add_new_recipe(commands: Any) -> None:
     recipe.add_argument("--hop-ms", type=float, metavar="MS", help="from frame to frame, roughly; 11.6 if left out")
     recipe.add_argument("--n-mels", type=int, metavar="N", help="bands of the mel; 80 if left out")
     recipe.add_argument("--dialect", help="instead: the mels of another project; `vocoder dialects` lists them")
-    recipe.add_argument("--like", default="wavenet-64", help=f"of {', '.join(NETWORKS)}; %(default)s if left out")
+    recipe.add_argument("--like", default=DEFAULT, help=f"of {', '.join(NETWORKS)}; %(default)s if left out")
     recipe.add_argument(
         "--output", type=Path, default=Path("recipes"), help="folder to make it in; recipes if left out"
     )

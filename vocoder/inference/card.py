@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vocoder.config import MelConfig
+from vocoder.config import MelConfig, SamplingConfig
 from vocoder.features.dialects import DIALECTS
 from vocoder.inference.bundle import CONFIG_FILE, Bundle
 
@@ -122,13 +122,21 @@ def _describe_network(bundle: Bundle) -> str:
         {
             "parameters": f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M",
             "layers": f"{len(config.dilations)}, of {config.residual_channels} residual channels",
+            "samples per step": str(config.samples_per_step),
             "law of a sample": config.distribution.name.replace("_", " "),
             "linear prediction": f"order {order}" if order else "none",
             "receptive field": f"{config.receptive_field} samples, {network.receptive_field_ms:.0f} ms",
+            "sampling": _describe_sampling(bundle.config.sampling),
             "look-ahead": f"{config.margin_frames} frames, {1000 * ahead / mel.sample_rate:.1f} ms",
             "voices": str(config.num_speakers or 1),
         }
     )
+
+
+def _describe_sampling(sampling: SamplingConfig) -> str:
+    temperature = sampling.voiced_temperature
+    narrower = f", its spread times {temperature:g} where the mel is voiced (`voiced_temperature`)"
+    return f"the network's own law{narrower if temperature < 1 else ''}"
 
 
 def _describe_training(training: Mapping[str, Any]) -> str:

@@ -18,18 +18,22 @@ LOWEST_HZ, HIGHEST_HZ = 60.0, 550.0  # of voices
 ENVELOPE_HZ = 660.0  # smoothing that leaves formants and takes harmonics away
 RESOLVED_HZ = 1200.0  # above, bands are too wide to show single harmonics
 
-# Height of the cepstrum's peak, up to which a frame is taken for unvoiced and from which for voiced; linear between.
-# In 19 utterances, the mean over 11 voices: 71 % of the frames that pYIN calls voiced come out above one half, and 75 %
-# of the others below. High voices have 82 to 90 % of the voiced ones; men near 110 Hz, whose harmonics a window of 1024
-# samples hardly parts, 20 to 57 %.
-UNVOICED_PEAK, VOICED_PEAK = 0.015, 0.042
+# Where a frame of a voice is as likely voiced as not, and how fast the odds grow from there: logarithms of the odds for
+# each unit of the cepstrum's peak and for each neper of the spectrum's tilt. The peak alone is weak evidence for voices
+# near 110 Hz, whose harmonics a window of 1024 samples hardly parts; but what is voiced is strong in the low band, and
+# what hisses in the high one. Fitted to what pYIN says of 26 utterances of 18 voices, each voice and both answers with
+# equal weight. With the voice left out of the fit, the mean over voices: 78 % of the voiced frames come out above one
+# half and 81 % of the others below (the peak alone: 63 and 81 %), the area under the curve is 0.89 (0.81).
+PEAK, TILT = 0.034, 6.0
+ODDS_OF_PEAK, ODDS_OF_TILT = 55.0, 0.29
+LOW_HZ, HIGH_HZ = (80.0, 800.0), (3000.0, 8000.0)  # the tilt: the mean level here less the mean there
 
 
 class PitchLag(nn.Module):
     """Period of each frame by itself, from the spacing of the harmonics that the low bands resolve.
 
     The spectrum's logarithm, less its envelope, is a comb; the peak of its transform (a cepstrum: Noll 1967) is the
-    period, and its height says how voiced the frame is. Has no weights.
+    period. Its height and the tilt of the spectrum say how voiced the frame is. Has no weights.
 
     Args:
         mel: The dialect of the mels.
@@ -50,22 +54,42 @@ class PitchLag(nn.Module):
         self.longest = min(int(mel.sample_rate / LOWEST_HZ), mel.n_fft // 2)
         self.shortest = min(int(mel.sample_rate / HIGHEST_HZ), self.longest)
         self.lead = self.shortest // 5
-        # From the bands' levels to the cepstrum all is linear: one small matrix, and what silence gives.
+        # From the bands' levels to the cepstrum and the tilt all is linear: one small matrix, and what silence gives.
         bands = torch.eye(len(self.log_power.heard), dtype=torch.float64)
-        silence = self._cepstrum(torch.zeros_like(bands[:1]))
-        self.register_buffer("comb", self._cepstrum(bands) - silence, persistent=False)
+        silence = self._traits(torch.zeros_like(bands[:1]))
+        self.register_buffer("comb", self._traits(bands) - silence, persistent=False)
         self.register_buffer("offset", silence, persistent=False)
 
-    def _cepstrum(self, level: Tensor) -> Tensor:
-        """Of the bands' levels (frames, bands), at each lag that can come out: (frames, lags)."""
+    def _traits(self, level: Tensor) -> Tensor:
+        """Read the bands' levels (frames, bands): the cepstrum at each lag that can come out, and last the tilt."""
         level = self.log_power.interpolate(level)
-        bin_hz = self.log_power.mel.sample_rate / self.log_power.mel.n_fft
-        side = int(ENVELOPE_HZ / bin_hz / 2)
+        mel = self.log_power.mel
+        frequency = torch.arange(level.shape[-1], dtype=torch.float64) * mel.sample_rate / mel.n_fft
+        return torch.cat([self._cepstrum(level, frequency), self._tilt(level, frequency)], dim=1)
+
+    def _cepstrum(self, level: Tensor, frequency: Tensor) -> Tensor:
+        side = int(ENVELOPE_HZ / frequency[1].item() / 2)
         padded = F.pad(level.unsqueeze(1), (side, side), mode="replicate")
         envelope = F.avg_pool1d(padded, 2 * side + 1, stride=1).squeeze(1)
-        frequency = torch.arange(level.shape[-1], dtype=torch.float64) * bin_hz
         comb_window = torch.exp(-((frequency / RESOLVED_HZ) ** 2))
         return torch.fft.irfft((level - envelope) * comb_window)[:, self.shortest : self.longest + 1]
+
+    def _tilt(self, level: Tensor, frequency: Tensor) -> Tensor:
+        """How much steeper than `TILT` the spectrum falls (frames, 1); 0 where the mel holds nothing of a band."""
+        mel = self.log_power.mel
+        lowest, highest = (edge * mel.sample_rate / mel.filterbank_rate for edge in (mel.f_min, mel.f_max))
+        low, high = (
+            level[:, (frequency >= max(lowest, least)) & (frequency < min(most, highest))]
+            for least, most in (LOW_HZ, HIGH_HZ)
+        )
+        if not low.numel() or not high.numel():
+            return torch.zeros_like(level[:, :1])
+        return (low.mean(dim=1) - high.mean(dim=1) - TILT)[:, None]
+
+    @property
+    def shortest_lag(self) -> int:
+        """How near the echo of a sample can lie, in samples."""
+        return self.shortest - self.lead
 
     def check_step(self, samples_per_step: int) -> None:
         """Refuse a step in which a sample's echo would lie within the step itself, where nothing is known yet.
@@ -73,7 +97,7 @@ class PitchLag(nn.Module):
         Raises:
             ValueError: `samples_per_step` is larger than the shortest lag.
         """
-        least = self.shortest - self.lead
+        least = self.shortest_lag
         if samples_per_step > least:
             raise ValueError(
                 f"network.samples_per_step must be at most the shortest lag of an echo, {least} samples for a mel at "
@@ -90,10 +114,10 @@ class PitchLag(nn.Module):
             The lag of the echo (batch, frames), in samples, an integer: the period, from `shortest` to `longest`, less
             `lead`. How voiced the frame is (batch, frames), float32, from 0 to 1; where it is 0 the lag means nothing.
         """
-        cepstrum = torch.matmul(self.log_power.levels(mel), self.comb) + self.offset
-        height, period = cepstrum.max(dim=-1)
-        voicing = ((height - UNVOICED_PEAK) / (VOICED_PEAK - UNVOICED_PEAK)).clamp(0, 1)
-        return period + self.shortest - self.lead, voicing.float()
+        traits = torch.matmul(self.log_power.levels(mel), self.comb) + self.offset
+        peak, period = traits[..., :-1].max(dim=-1)
+        voicing = torch.sigmoid(ODDS_OF_PEAK * (peak - PEAK) + ODDS_OF_TILT * traits[..., -1])
+        return period + self.shortest_lag, voicing.float()
 
 
 def echo(excitation: Tensor, lag: Tensor) -> Tensor:

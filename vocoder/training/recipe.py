@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.config import NETWORKS, MelConfig, NetworkConfig, to_dict
+from vocoder.model.pitch import PitchLag
 
+DEFAULT = "wavenet-64-g8"  # of `NETWORKS`: what `NetworkConfig()` is
 USUAL_RATE = 22_050  # that the layers of `NETWORKS` are counted for, in Hz
 LENGTHS = ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels", "f_max")  # stand in every recipe
 
@@ -31,6 +33,7 @@ model:
   network:
 {network}
   learning_rate: {learning_rate}
+  muon_learning_rate: 0.02
   warmup_steps: 200
   decay_steps: 2000  # the last steps, over which the learning rate falls to zero
   past_noise: {past_noise}
@@ -55,32 +58,36 @@ one voice is a beginning. `vocoder resample IN OUT --sample-rate {sample_rate}` 
 windows of {win_length}. {origin}
 
 **Network.** `{like}` with {layers_per_cycle} layers in each cycle of dilations: it sees {field_ms:.0f} ms back.
+Samples that one step of these layers makes: {samples_per_step}, which divides the hop.
 """
 
 
-def network_for(sample_rate: int, like: str = "wavenet-64") -> NetworkConfig:
-    """A named network with as many layers as look about as far back at another rate, in seconds.
+def network_for(mel: MelConfig, like: str = DEFAULT) -> NetworkConfig:
+    """Fit a named network to a mel: whole steps in each hop, and layers that look about as far back, in seconds.
 
+    A step has as many samples as the named network's, or fewer: the next number that divides the hop, as the 5 of 275.
     A layer more doubles the receptive field: it stays within a factor of √2 of what it is at 22 050 Hz.
 
     Args:
-        sample_rate: In Hz.
+        mel: The dialect to train on.
         like: One of `NETWORKS`.
 
     Raises:
         ValueError: There is no such network.
     """
     if like not in NETWORKS:
-        raise ValueError(
-            f"`like` must be one of {', '.join(NETWORKS)}, but is {like!r}. Take wavenet-64 when in doubt."
-        )
+        raise ValueError(f"`like` must be one of {', '.join(NETWORKS)}, but is {like!r}. Take {DEFAULT} when in doubt.")
     network = NETWORKS[like]
-    layers = network.layers_per_cycle + round(math.log2(sample_rate / USUAL_RATE))
-    return dataclasses.replace(network, layers_per_cycle=max(1, layers))
+    step = network.samples_per_step
+    if step > 1:  # which only linear prediction allows: so there is an echo, too
+        most = min(step, PitchLag(mel).shortest_lag)
+        step = next(samples for samples in range(most, 0, -1) if mel.hop_length % samples == 0)
+    layers = network.layers_per_cycle + round(math.log2(mel.sample_rate / USUAL_RATE * network.samples_per_step / step))
+    return dataclasses.replace(network, samples_per_step=step, layers_per_cycle=max(1, layers))
 
 
 def write_recipe(
-    parent: str | os.PathLike[str], name: str, mel: MelConfig, *, like: str = "wavenet-64", origin: str
+    parent: str | os.PathLike[str], name: str, mel: MelConfig, *, like: str = DEFAULT, origin: str
 ) -> Path:
     """Write `train.yaml` and `README.md` into a folder of their own, which appears with both or not at all.
 
@@ -106,7 +113,7 @@ def write_recipe(
     parent, folder = Path(parent), Path(parent) / name
     if folder.exists():
         raise FileExistsError(f"Nothing is replaced unasked, but there is {folder}. Take another name, or remove it.")
-    network = network_for(mel.sample_rate, like)
+    network = network_for(mel, like)
     facts = _facts(mel, network) | {"name": name, "folder": folder.as_posix(), "like": like, "origin": origin}
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=parent) as temporary:
@@ -123,9 +130,10 @@ def _facts(mel: MelConfig, network: NetworkConfig) -> dict[str, Any]:
     return {
         **{name: getattr(mel, name) for name in (*LENGTHS, "f_min")},
         "mel": _lines(mel, LENGTHS),
-        "network": _lines(network, ("layers_per_cycle",)),
+        "network": _lines(network, ("samples_per_step", "layers_per_cycle")),
         "learning_rate": 2e-3 * NetworkConfig.residual_channels / network.residual_channels,
         "past_noise": 0.2 if network.linear_prediction_order else 0,  # in units that linear prediction gives
+        "samples_per_step": network.samples_per_step,
         "layers_per_cycle": network.layers_per_cycle,
         "hop_ms": 1000 * mel.hop_length / mel.sample_rate,
         "field_ms": 1000 * network.receptive_field / mel.sample_rate,
