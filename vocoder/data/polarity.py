@@ -1,8 +1,9 @@
 """Which way up a corpus was recorded: microphones and amplifiers turn a waveform upside down, and nobody hears it.
 
 The glottis closes once per period, and the pulse that it gives the vocal tract has one sign. So the excitation of
-speech is skewed, to the side that the recording chain has chosen. A network that learns from several corpora has less to
-learn when all are the same way up. Drugman 2013, "Residual excitation skewness for automatic speech polarity detection".
+speech is skewed, to the side that the recording chain has chosen. A network that learns from several corpora has less
+to learn when all are the same way up. Drugman 2013, "Residual excitation skewness for automatic speech polarity
+detection".
 """
 
 from __future__ import annotations
