@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vocoder.config import SamplingConfig
 from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
 from vocoder.interop.r9y9 import import_r9y9
@@ -24,6 +26,7 @@ def add_export(commands: Any) -> None:
     export.add_argument("--data", help="what it was trained on, for the model card")
     export.add_argument("--licence", help="under which the weights may be used, for the model card; CC-BY-4.0 say")
     export.add_argument("--language", help="of the speech, for the model card; en say")
+    export.add_argument("--half", action="store_true", help="write the weights in two bytes each")
     export.add_argument(
         "--voiced-temperature",
         type=float,
@@ -55,9 +58,10 @@ def _export(options: argparse.Namespace) -> None:
     _check_output(options)
     bundle = load_checkpoint(options.checkpoint)
     told = {name: getattr(options, name) for name in FACTS}
+    dtype = torch.float16 if options.half else torch.float32
     known = {name: fact for name, fact in told.items() if fact is not None}
     config = replace(bundle.config, sampling=SamplingConfig(options.voiced_temperature))
-    _save(bundle._replace(config=config, training={**bundle.training, **known}), options)
+    _save(bundle._replace(config=config, training={**bundle.training, **known}), options, dtype)
 
 
 def _import_r9y9(options: argparse.Namespace) -> None:
@@ -70,7 +74,7 @@ def _check_output(options: argparse.Namespace) -> None:
         raise FileExistsError(f"Nothing is replaced unasked, but {options.output_dir} holds a model. Pass --overwrite.")
 
 
-def _save(bundle: Bundle, options: argparse.Namespace) -> None:
+def _save(bundle: Bundle, options: argparse.Namespace, dtype: torch.dtype = torch.float32) -> None:
     config, network, training = bundle
-    save_bundle(options.output_dir, config, network, training)
+    save_bundle(options.output_dir, config, network, training, dtype)
     print(os.fspath(options.output_dir))
