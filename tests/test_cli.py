@@ -327,3 +327,25 @@ def test_export_keeps_what_it_is_told_of_the_data(folder: Path) -> None:
     assert main(["export", str(folder / "last.ckpt"), str(folder / "voice"), *facts]) == 0
     training = Vocoder.from_pretrained(folder / "voice").training
     assert (training["data"], training["licence"], training["language"]) == ("my voice", "CC0-1.0", "en")
+
+
+def test_export_declares_the_sharpening_and_halves_the_weights(folder: Path, model: Vocoder) -> None:
+    whole, half = folder / "whole", folder / "half"
+    assert main(["export", str(folder / "last.ckpt"), str(whole), "--voiced-temperature", "0.7"]) == 0
+    assert main(["export", str(folder / "last.ckpt"), str(half), "--half"]) == 0
+    assert Vocoder.from_pretrained(whole).config.sampling.voiced_temperature == 0.7
+    assert Vocoder.from_pretrained(half).config == model.config
+    sizes = [(path / "model.safetensors").stat().st_size for path in (half, whole)]
+    assert sizes[0] < 0.8 * sizes[1]  # names and shapes are a part of so small a file
+    weights, rounded = (Vocoder.from_pretrained(path).network.state_dict() for path in (whole, half))
+    for name, weight in weights.items():
+        torch.testing.assert_close(rounded[name], weight, rtol=2**-11, atol=1e-7)
+        assert rounded[name].dtype == torch.float32
+
+
+def test_a_sharpening_that_is_none_is_refused_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(folder / "last.ckpt"), str(folder / "new"), "--voiced-temperature", "1.2"]) == 2
+    assert "voiced_temperature must be above 0 and at most 1, but is 1.2" in complaint(capsys)
+    assert not (folder / "new").exists()
