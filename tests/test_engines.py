@@ -305,3 +305,14 @@ def test_an_unknown_precision_is_refused_with_the_names_of_the_known(kind: type[
             kind(network, "fp8")
         with pytest.raises(ValueError, match=r"`threads` must be at least 1, but is 0"):
             kind(network, threads=0)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_network_in_double_precision_runs(step: int) -> None:
+    config = tiny_config(samples_per_step=step)
+    network = tiny_network(config).double()
+    with torch.no_grad():
+        conditioning = network.condition(speech_like_mel(config.mel, 2).double())
+    engine = ReferenceEngine(network)
+    waveform, _ = engine.generate(conditioning, noise_for(network, 1, 2), engine.initial_state(1))
+    assert waveform.isfinite().all()

@@ -210,6 +210,35 @@ def test_the_rate_of_a_run_gone_on_with_is_the_one_asked_for_now(tmp_path):
     values = tiny_recipe(tmp_path, max_steps=9, log_every_n_steps=1)
     vocoder("fit", values, "--ckpt_path", "last", "--model.muon_learning_rate", "0.01")
     assert rates(tmp_path / "run") == pytest.approx([0.01, 0.01, 0.01])
+    path, values = (
+        tmp_path / "run" / "checkpoints" / "last.ckpt",
+        tiny_recipe(tmp_path, max_steps=11, log_every_n_steps=1),
+    )
+    vocoder("fit", values, "--ckpt_path", str(path), "--model.muon_learning_rate", "0.02")  # a path means no less
+    assert rates(tmp_path / "run") == pytest.approx([0.02, 0.02])
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(None, "--run.start_from CHECKPOINT"), (99, "Upgrade vocoder")])
+def test_a_run_goes_on_from_a_checkpoint_of_its_own_format_alone(tmp_path, uninterrupted, version, remedy):
+    checkpoint = torch.load(uninterrupted / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint.pop("format_version") if version is None else checkpoint.update(format_version=version)
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    values = tiny_recipe(tmp_path, max_steps=25)
+    with pytest.raises(ValueError, match=rf"format_version 2, but this one has {version or 1}\. .*{remedy}"):
+        vocoder("fit", values, "--ckpt_path", str(tmp_path / "other.ckpt"))
+
+
+def test_a_checkpoint_of_format_1_is_measured_as_the_network_that_it_was(tmp_path):
+    """Its network has fewer fields, and another shape than today's defaults."""
+    values = tiny_recipe(tmp_path, max_steps=3)
+    run(tmp_path, max_steps=3)
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    for name in ("samples_per_step", "sample_channels", "recent_excitations"):
+        del checkpoint["hyper_parameters"]["network"][name]
+    checkpoint["format_version"] = 1
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    values["model"]["network"] = {}
+    vocoder("test", values, "--ckpt_path", str(tmp_path / "old.ckpt"))
 
 
 @pytest.mark.slow

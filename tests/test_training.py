@@ -25,7 +25,7 @@ from vocoder.inference.models import load_model
 from vocoder.training import callbacks
 from vocoder.training.callbacks import Throughput, WholeFiles
 from vocoder.training.cli import take_weights
-from vocoder.training.module import VocoderModule, draw_past_noise
+from vocoder.training.module import BY_MUON, VocoderModule, draw_past_noise
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -124,8 +124,13 @@ def test_muon_steps_the_hidden_matrices_and_adamw_shrinks_no_bias_and_no_kernel(
 def test_noise_needs_a_unit():
     config = tiny_config(linear_prediction_order=0)
     with pytest.raises(ValueError, match=r"past_noise is 0\.2 and .*order is 0\. Set `--model.past_noise 0`"):
-        VocoderModule(config.mel, config.network)
-    assert VocoderModule(config.mel, config.network, past_noise=0).hparams["past_noise"] == 0
+        VocoderModule(config.mel, config.network, past_noise=0.2)
+    assert VocoderModule(config.mel, config.network).hparams["past_noise"] == 0
+    assert VocoderModule(tiny_config().mel, tiny_config().network).hparams["past_noise"] == 0.2
+
+
+def test_muon_steps_parts_that_every_network_has():
+    assert all(hasattr(VocoderModule(tiny_config().mel, tiny_config().network).network, part) for part in BY_MUON)
 
 
 def test_the_network_reads_a_noisy_past_and_predicts_the_clean_sample(tmp_path, monkeypatch):

@@ -246,7 +246,8 @@ class NativeEngine(Engine):
             "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
         }
         parts = [(f"conditioning.{name}", getattr(conditioning, name), shape) for name, shape in shapes.items()]
-        parts += [("noise", signals[name], (batch, length, 2)) for name in ("noise",) if name in signals]
+        if "noise" in signals:
+            parts.append(("noise", signals["noise"], (batch, length, 2)))
         for name, part, shape in parts:
             if part.shape != shape:
                 raise ValueError(

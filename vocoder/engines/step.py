@@ -36,7 +36,7 @@ class State:
     excitation: Tensor
 
     def clone(self) -> State:
-        """A copy that may be written to."""
+        """Give a copy that may be written to."""
         return State(*(getattr(self, part.name).clone() for part in fields(self)))
 
     def silence(self, row: int) -> None:
@@ -71,7 +71,7 @@ class Step(nn.Module):
         self.weights = [torch.cat([layer.W, layer.V], dim=1).detach() for layer in network.layers]
 
     def initial_state(self, rows: int) -> State:
-        """A past of silence."""
+        """Give a past of silence."""
         network, zeros = self.network, self.network.skip.weight.detach().new_zeros
         return State(
             position=torch.zeros(1, dtype=torch.long, device=self.slots.device),
@@ -149,4 +149,4 @@ class Step(nn.Module):
     @staticmethod
     def _note(ring: Tensor, t: Tensor, value: Tensor) -> None:
         """Put the value (rows,) of time t into its slot."""
-        ring.index_copy_(1, t % ring.shape[1], value.unsqueeze(1))
+        ring.index_copy_(1, t % ring.shape[1], value.to(ring.dtype).unsqueeze(1))  # laws are float32, whatever weights

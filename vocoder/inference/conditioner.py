@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder.inference.solo import run_solo
-from vocoder.model.wavenet import Conditioning, WaveNet
+from vocoder.model.wavenet import FRAME_PARTS, Conditioning, WaveNet
 
 BLOCK_FRAMES = 64  # a block of fewer takes as long
 PIECE_FRAMES = 16 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
@@ -84,10 +84,7 @@ class Conditioner:
 
         piece = Conditioning(
             context=part("context", frames + reach),
-            coefficients=part("coefficients", frames),
-            scale=part("scale", frames),
-            lag=part("lag", frames),
-            spread=part("spread", frames),
+            **{name: part(name, frames) for name in FRAME_PARTS},
             speaker=blocks[0].speaker,
         )
         self.done = stop

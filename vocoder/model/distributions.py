@@ -60,7 +60,7 @@ class OutputDistribution(ABC):
     def place(self, parameters: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """Parameters of the law of `location + scale · y`, where y follows the law of `parameters`.
 
-        How linear prediction enters: the network describes the residual in units of its expected size, and this puts
+        How linear prediction enters: the network describes what it leaves, in units of its expected size, and this puts
         it where the predictor points. LP-WaveNet (Hwang et al., arXiv:1811.11913), eq. 9, adds the location only.
 
         Raises:

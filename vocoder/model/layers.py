@@ -104,7 +104,7 @@ class GatedResidualLayer(nn.Module):
         gate_channels: Width of a; z has half of it.
         conditioning_channels: Width of h.
         kernel_size: Taps K.
-        dilation: Distance d between taps, in samples.
+        dilation: The distance d between taps, in steps.
         residual_scale: Multiplies x on the way out.
         is_last: Nobody reads the last layer's x: it has no W_res.
     """

@@ -256,7 +256,7 @@ class WaveNet(nn.Module):
             x, z = layer(x, h)
             gates.append(z)
         places = self.places(torch.cat(gates, dim=-1)).flatten(1, 2)
-        recent = heard[:, -time - near : -1].unfold(1, near, 1) if near else heard[:, :0]
+        recent = heard[:, heard.shape[1] - time - near : -1].unfold(1, near, 1)
         return self.law(places, recent, known[:, -time - 1 : -1], location, echoes, scale)
 
     def predict(self, waveform: Tensor, conditioning: Conditioning, past: Tensor) -> tuple[Tensor, Tensor]:
@@ -320,6 +320,7 @@ class WaveNet(nn.Module):
         """
         y = places
         if self.recent is not None:
-            y = y + apply_side_by_side(self.recent, [recent, torch.stack([before, location, echo], dim=-1)])
+            with torch.autocast(places.device.type, enabled=False):  # the waveform's own digits, as in `forward`
+                y = y + apply_side_by_side(self.recent, [recent, torch.stack([before, location, echo], dim=-1)])
         parameters = self.output_2(F.relu(y)).float()
         return self.distribution.place(parameters, location, scale) if self.predictor is not None else parameters

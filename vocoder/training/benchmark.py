@@ -34,8 +34,7 @@ def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> di
     Gradients of `at_once` segments at a time are summed, as the trainer's `accumulate_grad_batches` does: on a CPU,
     what fits its caches is faster than a whole batch, and the gradients are the same.
     """
-    past_noise = 0.2 if NETWORKS[network].linear_prediction_order else 0.0
-    module = VocoderModule(MelConfig(), NETWORKS[network], past_noise=past_noise)
+    module = VocoderModule(MelConfig(), NETWORKS[network])
     optimizer = MuonAdamW(parameter_groups(module.network, module.hparams["weight_decay"]))
     time_ = frames * module.mel_config.hop_length
     waveform = 0.1 * torch.randn(at_once, sum(module.margin) + time_)
@@ -48,7 +47,7 @@ def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> di
         total = torch.zeros(())
         for _ in range(batch_size // at_once):
             with torch.autocast("cpu", torch.bfloat16):
-                nll = module.nll(batch, past_noise) * (at_once / batch_size)
+                nll = module.nll(batch, module.hparams["past_noise"]) * (at_once / batch_size)
             nll.backward()
             total += nll.detach()
         return total

@@ -19,6 +19,8 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
+from vocoder.formats import upgrade
+from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
 from vocoder.training.module import VocoderModule
@@ -70,6 +72,22 @@ class VocoderCLI(LightningCLI):
         add("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
         add("--run.decay_from", type=str, help="Checkpoint of a run, from which on the learning rate falls to zero.")
         add("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Take mel and network of the checkpoint that shall be measured, as they were meant when it was written.
+
+        Lightning would let every setting of a checkpoint win over those that are asked for now. A run that goes on has
+        the settings of its recipe and command line.
+        """
+        asked = self.config.get(self.config.get("subcommand")) or {}
+        path = asked.get("ckpt_path")
+        if self.config.get("subcommand") not in ("validate", "test") or not path or not Path(path).is_file():
+            return
+        checkpoint = unpickle(Path(path))
+        stored = {name: checkpoint["hyper_parameters"][name] for name in ("mel", "network")}
+        stored = upgrade(stored, checkpoint.get("format_version", 1))
+        model = {name: stored[name] for name in ("mel", "network")}
+        self.config = self.parser.parse_object({self.config.subcommand: {"model": model}}, self.config)
 
     @property
     def folder(self) -> Path:

@@ -23,7 +23,7 @@ from vocoder.training.schedule import rate_factor
 Batch = dict[str, Tensor]
 log = logging.getLogger(__name__)
 
-HIDDEN = ("layers", "skip", "hidden", "output_1", "output_2")  # parts of the network whose matrices Muon steps
+BY_MUON = ("layers", "skip", "output_1", "output_2")  # parts of the network whose matrices Muon steps
 
 
 class VocoderModule(LightningModule):
@@ -37,14 +37,14 @@ class VocoderModule(LightningModule):
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
         network: The network's size and shape; a plain dict when a checkpoint is loaded.
         learning_rate: The peak of AdamW's, which steps all that Muon does not.
-        muon_learning_rate: The peak of Muon's, which steps the matrices of the hidden layers.
+        muon_learning_rate: The peak of Muon's, which steps the matrices from the dilated layers on.
         warmup_steps: The steps of linear rise to the peaks.
         decay_steps: The steps of linear fall to zero at the trainer's last step; 0 for a constant rate.
         weight_decay: The share of matrices that a step of rate 1 would take off; biases and the upsampling kernel,
             which interpolates, stay.
         past_noise: The largest level of the noise on the past that the network reads while it trains, in units of the
             expected excitation. So it learns to go on from its own imperfect samples as it must when
-            it generates (Valin & Skoglund 2019, "LPCNet", section 3.3).
+            it generates (Valin & Skoglund 2019, "LPCNet", section 3.3). None for 0.2, or 0 without linear prediction.
 
     Raises:
         ValueError: There shall be noise on the past, but no linear prediction.
@@ -59,7 +59,7 @@ class VocoderModule(LightningModule):
         warmup_steps: int = 200,
         decay_steps: int = 0,
         weight_decay: float = 0.01,
-        past_noise: float = 0.2,
+        past_noise: float | None = None,
     ) -> None:
         super().__init__()
         if isinstance(network, dict) and "samples_per_step" not in network:  # a checkpoint of format 1
@@ -67,6 +67,7 @@ class VocoderModule(LightningModule):
             mel, network = values["mel"], values["network"]
         mel = from_dict(MelConfig, mel) if isinstance(mel, dict) else mel
         network = from_dict(NetworkConfig, network) if isinstance(network, dict) else network
+        past_noise = (0.2 if network.linear_prediction_order else 0.0) if past_noise is None else past_noise
         # Plain dicts: a checkpoint then loads with weights_only=True and without arguments.
         self.save_hyperparameters(
             {
@@ -123,11 +124,30 @@ class VocoderModule(LightningModule):
             scale = conditioning.scale.repeat_interleave(self.mel_config.hop_length, dim=1)
             scale = torch.cat([scale[:, :1].expand_as(past), scale], dim=1)
             noise = scale * past_noise * draw_past_noise(batch["seed"], scale.shape[1])
-            seen_past, seen = past + noise[:, : past.shape[1]], waveform + noise[:, past.shape[1] :]
+            noise_before, noise = noise[:, : past.shape[1]], noise[:, past.shape[1] :]
+            seen_past, seen = past + noise_before * (past != 0), waveform + noise  # no noise before an utterance
         parameters = self.network(seen, conditioning, seen_past)
         log_prob = self.network.distribution.log_prob(parameters, waveform)
         mask = batch["mask"]
         return -(log_prob * mask).sum() / mask.sum()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with a run of another format.
+
+        Raises:
+            ValueError: The checkpoint's format is another version's.
+        """
+        version, fits = (
+            checkpoint.get("format_version", 1),
+            self._trainer is not None and self.trainer.state.fn == "fit",
+        )
+        if fits and version != FORMAT_VERSION:
+            remedy = (
+                "Take its weights: `--run.start_from CHECKPOINT`." if version < FORMAT_VERSION else "Upgrade vocoder."
+            )
+            raise ValueError(
+                f"A run goes on from a checkpoint of format_version {FORMAT_VERSION}, but this one has {version}. {remedy}"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in which format mel and network are written; see `vocoder.formats`."""
@@ -168,7 +188,7 @@ class VocoderModule(LightningModule):
             self.log("train/gradient_norm", grad_norm(self.network, norm_type=2)["grad_2.0_norm_total"])
 
     def configure_optimizers(self) -> MuonAdamW:
-        """Give the optimizer: Muon for the hidden layers' matrices, AdamW for the rest.
+        """Give the optimizer: Muon for the matrices from the dilated layers on, AdamW for the rest.
 
         Raises:
             ValueError: The learning rate shall fall to zero at the end of a run that has none.
@@ -202,10 +222,10 @@ class VocoderModule(LightningModule):
 
 
 def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:
-    """Say how each weight is stepped: matrices of the hidden layers by Muon; biases and the kernel without decay."""
+    """Say how each weight is stepped: matrices from the dilated layers on by Muon; biases and the kernel undecayed."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in network.named_parameters():
-        by_muon = parameter.ndim == 2 and name.split(".")[0] in HIDDEN
+        by_muon = parameter.ndim == 2 and name.split(".")[0] in BY_MUON
         shrinks = parameter.ndim > 1 and parameter is not network.upsampling.kernel
         groups.setdefault((by_muon, shrinks), []).append(parameter)
     return [

@@ -36,7 +36,6 @@ model:
   muon_learning_rate: 0.02
   warmup_steps: 200
   decay_steps: 2000  # the last steps, over which the learning rate falls to zero
-  past_noise: {past_noise}
 trainer:
   max_steps: 20000  # set it to what your time allows
   limit_val_batches: 10  # utterances
@@ -132,7 +131,6 @@ def _facts(mel: MelConfig, network: NetworkConfig) -> dict[str, Any]:
         "mel": _lines(mel, LENGTHS),
         "network": _lines(network, ("samples_per_step", "layers_per_cycle")),
         "learning_rate": 2e-3 * NetworkConfig.residual_channels / network.residual_channels,
-        "past_noise": 0.2 if network.linear_prediction_order else 0,  # in units that linear prediction gives
         "samples_per_step": network.samples_per_step,
         "layers_per_cycle": network.layers_per_cycle,
         "hop_ms": 1000 * mel.hop_length / mel.sample_rate,
