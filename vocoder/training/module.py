@@ -137,17 +137,12 @@ class VocoderModule(LightningModule):
         Raises:
             ValueError: The checkpoint's format is another version's.
         """
-        version, fits = (
-            checkpoint.get("format_version", 1),
-            self._trainer is not None and self.trainer.state.fn == "fit",
-        )
-        if fits and version != FORMAT_VERSION:
-            remedy = (
-                "Take its weights: `--run.start_from CHECKPOINT`." if version < FORMAT_VERSION else "Upgrade vocoder."
-            )
-            raise ValueError(
-                f"A run goes on from a checkpoint of format_version {FORMAT_VERSION}, but this one has {version}. {remedy}"
-            )
+        version = checkpoint.get("format_version", 1)
+        if self._trainer is None or self.trainer.state.fn != "fit" or version == FORMAT_VERSION:
+            return
+        remedy = "Take its weights: `--run.start_from CHECKPOINT`" if version < FORMAT_VERSION else "Upgrade vocoder"
+        rule = f"A run goes on from a checkpoint of format_version {FORMAT_VERSION}"
+        raise ValueError(f"{rule}, but this one has {version}. {remedy}.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in which format mel and network are written; see `vocoder.formats`."""
