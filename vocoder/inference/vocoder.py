@@ -42,7 +42,7 @@ from vocoder.inference.restoring import Restorer
 from vocoder.inference.stream import Stream
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-DEFAULT_MODEL = "kathleen-64"
+DEFAULT_MODEL = "kathleen"
 
 _make_converter = lru_cache(maxsize=16)(make_converter)
 
@@ -61,7 +61,7 @@ class Vocoder:
         training: As given; empty if unknown.
 
     Example:
-        >>> vocoder = Vocoder.from_pretrained("kathleen-64")  # doctest: +SKIP
+        >>> vocoder = Vocoder.from_pretrained("kathleen")  # doctest: +SKIP
         >>> waveform = vocoder.infer(mel)  # doctest: +SKIP
     """
 
