@@ -35,7 +35,7 @@ model:
   learning_rate: {learning_rate}
   muon_learning_rate: 0.02
   warmup_steps: 200
-  decay_steps: 2000  # the last steps, over which the learning rate falls to zero
+  decay_steps: 8000  # the last steps, over which the learning rate falls to zero
 trainer:
   max_steps: 20000  # set it to what your time allows
   limit_val_batches: 10  # utterances
