@@ -102,7 +102,7 @@ def standard_errors(voice: Vocoder, noise: float) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")
 def test_a_voice_trained_with_noise_is_hardly_misled_by_a_noisy_past() -> None:
-    """By a tenth of the expected excitation: why sharpening helps the one, and not the other, whose means are off."""
+    """By a tenth of the expected excitation; the means of the voice before it are far off by then."""
     rise = {}
     for name in ("kathleen", "kathleen-64"):
         voice = Vocoder.from_pretrained(name)
