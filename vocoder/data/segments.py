@@ -87,7 +87,7 @@ def _changed(utterance: Utterance, reason: str) -> CorpusError:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is varied about a segment: a voice is the same, louder or softer.
+    """Vary a segment: a voice is the same, louder or softer.
 
     Attributes:
         gain_db: The least and the largest gain, uniform in dB; less where a sample would leave (-1, 1).
@@ -118,7 +118,7 @@ class RandomSegments(Dataset[Item]):
         frames: The length of a segment.
         seed: The sequence's seed; item i is a function of seed and i alone.
         balance: The power of its length by which a corpus comes up: 1 by its time, 0 all corpora alike.
-        augmentation: What is varied about a segment.
+        augmentation: The variation of each segment.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Weights:
 
     Attributes:
         step: Between a step and the next, L·R·2H + (L-1)·H·R + L·H·S + S·G·C': nobody reads the last layer's x.
-        tap: Of one past tap of one layer, R·2H.
+        tap: The weights of one past tap of one layer, R·2H.
         conditioning: L·2H·C.
         inputs: R for each number that a step reads; 0 for mu-law levels, which are looked up.
         recent: C' for each number that the sample network reads beside the layers.

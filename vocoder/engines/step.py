@@ -27,7 +27,7 @@ class State:
         layer_inputs: The last (kernel_size - 1) · dilation inputs of each layer, one layer's ring after the other's
             (slots, rows, residual_channels); time is counted in steps.
         waveform: The last `history_length` samples (rows, slots).
-        excitation: What linear prediction left of the last `excitation_length` samples (rows, slots).
+        excitation: The excitation, which linear prediction left, of the last `excitation_length` samples (rows, slots).
     """
 
     position: Tensor
@@ -116,7 +116,7 @@ class Step(nn.Module):
         return torch.stack(samples, dim=1), torch.stack(laws, dim=1)
 
     def _echoes(self, state: State, lag: Tensor) -> Tensor:
-        """The excitation one lag before each sample of the step (rows, G)."""
+        """Read the excitation one lag before each sample of the step: (rows, G)."""
         within = torch.arange(self.network.samples_per_step, device=lag.device)
         return state.excitation.gather(1, (state.position + within - lag[:, None]) % state.excitation.shape[1])
 
@@ -126,7 +126,7 @@ class Step(nn.Module):
         return past, (coefficients * past[:, : coefficients.shape[1]]).sum(dim=-1)
 
     def _run_layers(self, state: State, x: Tensor, h: Tensor) -> Tensor:
-        """All layers' z side by side (rows, layers · half); notes each layer's input."""
+        """Give all layers' z side by side (rows, layers · half), and note each layer's input."""
         n = state.position // self.network.samples_per_step
         past = state.layer_inputs[self.first_slot[:, None] + (n + self.taps) % self.slots[:, None]]
         inputs, gates = [], []
@@ -142,7 +142,7 @@ class Step(nn.Module):
 
     @staticmethod
     def _last(ring: Tensor, t: Tensor, count: int) -> Tensor:
-        """What a ring holds of the `count` samples before t, the newest first: (rows, count)."""
+        """Read the `count` samples before t from a ring, the newest first: (rows, count)."""
         ages = torch.arange(1, count + 1, device=ring.device)
         return ring.index_select(1, (t - ages) % ring.shape[1])
 

@@ -58,7 +58,7 @@ def continue_waveform(
 
 
 def spread_noise(noise: Tensor, conditioning: Conditioning) -> Tensor:
-    """Noise (batch, frames · hop_length, 2) whose second number, which a continuous law is as wide as, is spread.
+    """Multiply the second number of noise (batch, frames · hop_length, 2), which makes a law's width, by each frame's.
 
     So a law is made narrower frame by frame, and no engine needs to know of it.
     """

@@ -244,7 +244,7 @@ class Vocoder:
             mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
             seed: As for `infer`; so are all that are not named here.
             temperature: Likewise.
-            voiced_temperature: Likewise.
+            voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.
@@ -302,7 +302,7 @@ class Vocoder:
         Args:
             seed: As for `infer`; so are all others.
             temperature: Likewise.
-            voiced_temperature: Likewise.
+            voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.

@@ -121,6 +121,6 @@ class PitchLag(nn.Module):
 
 
 def echo(excitation: Tensor, lag: Tensor) -> Tensor:
-    """What lies `lag` samples back: excitation[t - lag[t]], 0 before the beginning; all (batch, time)."""
+    """Read what lies `lag` samples back: excitation[t - lag[t]], 0 before the beginning; all (batch, time)."""
     index = torch.arange(excitation.shape[1], device=excitation.device) - lag
     return excitation.gather(1, index.clamp(min=0)) * (index >= 0)

@@ -260,7 +260,7 @@ class WaveNet(nn.Module):
         return self.law(places, recent, known[:, -time - 1 : -1], location, echoes, scale)
 
     def predict(self, waveform: Tensor, conditioning: Conditioning, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Where linear prediction expects each sample, and how far off it expects to be: both (batch, time)."""
+        """Say where linear prediction expects each sample, and how far off it expects to be: both (batch, time)."""
         if self.predictor is None:
             return torch.zeros_like(waveform), torch.ones_like(waveform)
         order = self.config.linear_prediction_order
@@ -268,7 +268,7 @@ class WaveNet(nn.Module):
         return location, conditioning.scale.repeat_interleave(self.hop_length, dim=1)
 
     def excite(self, waveform: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-        """What linear prediction left of samples, in units of its expected size, as the network reads it: all (...).
+        """Give what linear prediction left of samples, in units of its expected size, as the network reads it (...).
 
         White, of unit size whatever the loudness, and so the clearest view of the past that there is. The logarithm in
         asinh takes the force out of the rare large ones.
@@ -276,7 +276,7 @@ class WaveNet(nn.Module):
         return torch.asinh((waveform - location) / scale)
 
     def read(self, before: Tensor, location: Tensor, excitation: Tensor, echoes: Tensor) -> Tensor:
-        """What enters the first layer for a step of G samples. LPCNet (Valin & Skoglund 2019) reads the first three.
+        """Make what the first layer reads for a step of G samples; LPCNet (Valin & Skoglund 2019) reads the first three.
 
         Args:
             before: The samples (..., G) of the step before.
@@ -301,7 +301,7 @@ class WaveNet(nn.Module):
         return torch.cat([h, speaker], dim=-1) if speaker.shape[-1] else h
 
     def places(self, gates: Tensor) -> Tensor:
-        """What the layers say to each sample of a step: (..., layers · half) → (..., G, sample_channels)."""
+        """Give what the layers say to each sample of a step: (..., layers · half) → (..., G, sample_channels)."""
         s = F.relu(self.skip(gates) * self.skip_scale)
         return self.output_1(s).unflatten(-1, (self.samples_per_step, -1))
 
