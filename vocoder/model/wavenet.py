@@ -276,7 +276,7 @@ class WaveNet(nn.Module):
         return torch.asinh((waveform - location) / scale)
 
     def read(self, before: Tensor, location: Tensor, excitation: Tensor, echoes: Tensor) -> Tensor:
-        """Make what the first layer reads for a step of G samples; LPCNet (Valin & Skoglund 2019) reads the first three.
+        """Make what the first layer reads for a step of G samples; LPCNet (Valin & Skoglund 2019) reads three of these.
 
         Args:
             before: The samples (..., G) of the step before.
