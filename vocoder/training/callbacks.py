@@ -1,4 +1,4 @@
-"""What a run shows and keeps beside its loss: speed and checkpoints; which callbacks every recipe has."""
+"""Callbacks of every recipe: the speed that a run shows, and the checkpoints that it keeps."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class StepsBar(RichProgressBar):
 
     @property
     def total_train_batches(self) -> int | float:
-        """What is left of the run; a run without an end is counted without one."""
+        """Count what is left of the run; a run without an end is counted without one."""
         return super().total_train_batches if self.trainer.max_steps > 0 else math.inf
 
     def _get_train_description(self, current_epoch: int) -> str:

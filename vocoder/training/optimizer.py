@@ -1,8 +1,8 @@
 """One optimizer for all weights: Muon steps the matrices of the hidden layers, AdamW everything else.
 
 Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks") replaces a matrix's momentum by
-the nearest matrix with orthonormal rows or columns, so that every direction moves equally far. Early in training it
-reaches a likelihood in half the time that AdamW takes.
+the nearest matrix with orthonormal rows or columns, so that every direction moves equally far. In a prototype of this
+network it reached the likelihood of AdamW's first ten minutes in half the time.
 
 `torch.optim.Muon` takes matrix by matrix. On a WaveNet of twenty layers and one core with bfloat16 instructions that
 took 19 ms a step, matrices of one shape in one product 10 ms (28 ms in float32), beside 56 ms for forward and backward
