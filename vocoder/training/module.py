@@ -17,6 +17,7 @@ from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.formats import FORMAT_VERSION, upgrade
 from vocoder.model.wavenet import Conditioning, WaveNet
+from vocoder.training.free_running import check_law, free_running_score
 from vocoder.training.optimizer import Group, MuonAdamW
 from vocoder.training.schedule import rate_factor
 
@@ -45,9 +46,12 @@ class VocoderModule(LightningModule):
         past_noise: The largest level of the noise on the past that the network reads while it trains, in units of the
             expected excitation. So it learns to go on from its own imperfect samples as it must when
             it generates (Valin & Skoglund 2019, "LPCNet", section 3.3). None for 0.2, or 0 without linear prediction.
+        free_running: The weight of the score of free copies beside the likelihood in nats; 0 for likelihood alone. See
+            `vocoder.training.free_running`.
 
     Raises:
-        ValueError: There shall be noise on the past, but no linear prediction.
+        ValueError: There shall be noise on the past, but no linear prediction; or free copies of a law that moves
+            otherwise than by location and scale.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class VocoderModule(LightningModule):
         decay_steps: int = 0,
         weight_decay: float = 0.01,
         past_noise: float | None = None,
+        free_running: float = 0.0,
     ) -> None:
         super().__init__()
         if isinstance(network, dict) and "samples_per_step" not in network:  # a checkpoint of format 1
@@ -79,6 +84,7 @@ class VocoderModule(LightningModule):
                 "decay_steps": decay_steps,
                 "weight_decay": weight_decay,
                 "past_noise": past_noise,
+                "free_running": free_running,
             }
         )
         if past_noise and not network.linear_prediction_order:
@@ -86,6 +92,8 @@ class VocoderModule(LightningModule):
                 f"Noise on the past is measured in units of the expected excitation, but model.past_noise is "
                 f"{past_noise} and network.linear_prediction_order is 0. Set `--model.past_noise 0`."
             )
+        if free_running:
+            check_law(network)
         self.mel_config = mel
         # A dialect's layout is that of the mels that come and go; inside, bands are first.
         self.log_mel = LogMelSpectrogram(dataclasses.replace(mel, layout="bands_first"))
@@ -111,14 +119,16 @@ class VocoderModule(LightningModule):
         past = waveform[:, begin - history : begin] * (torch.arange(-history, 0, device=waveform.device) >= first)
         return waveform[:, begin : begin + time], past
 
-    def nll(self, batch: Batch, past_noise: float = 0.0) -> Tensor:
+    def nll(self, batch: Batch, past_noise: float = 0.0, conditioning: Conditioning | None = None) -> Tensor:
         """Give the mean negative log-likelihood of the samples with audio, in nats per sample.
 
         Args:
             batch: The segments.
             past_noise: The largest level of noise on what the network reads; what it shall predict stays clean.
+            conditioning: The segments' conditioning, if it is known already.
         """
-        (waveform, past), conditioning = self.target(batch), self.condition(batch)
+        waveform, past = self.target(batch)
+        conditioning = self.condition(batch) if conditioning is None else conditioning
         seen, seen_past = waveform, past
         if past_noise:
             scale = conditioning.scale.repeat_interleave(self.mel_config.hop_length, dim=1)
@@ -158,10 +168,16 @@ class VocoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss."""
-        nll = self.nll(batch, self.hparams["past_noise"])
+        conditioning, weight = self.condition(batch), self.hparams["free_running"]
+        nll = self.nll(batch, self.hparams["past_noise"], conditioning)
         self.log_dict({"train/nll": nll.detach(), "train/nll_bits": nll.detach() / math.log(2)})
         self.log("nll_bits", nll.detach() / math.log(2), prog_bar=True, logger=False)
-        return nll
+        if not weight:
+            return nll
+        waveform, _ = self.target(batch)
+        score = free_running_score(self.network, conditioning, waveform, batch["mask"], batch["seed"])
+        self.log("train/free_running", score.detach())
+        return nll + weight * score
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Likelihood of a held-out utterance, each sample counting the same."""
