@@ -116,7 +116,7 @@ def synthesise(excitation: Tensor, coefficients: Tensor, hop_length: int) -> Ten
     batch, _, order = coefficients.shape
     block = next(size for size in range(min(64, hop_length), hop_length + 1) if hop_length % size == 0)
     a = coefficients.repeat_interleave(hop_length // block, dim=1)
-    # Row t of a block's matrix is [-a[order - 1], …, -a[0], 1] from column t on: each row lies one further than the last.
+    # Row t of a block's matrix is [-a[order - 1], …, -a[0], 1] from column t on, one further than the row before.
     row = torch.cat([-a.flip(-1), a.new_ones(batch, a.shape[1], 1), a.new_zeros(batch, a.shape[1], block)], dim=-1)
     matrices = row.repeat(1, 1, block)[..., : block * (order + block)].unflatten(-1, (block, -1))
     past, pieces = excitation.new_zeros(batch, order, 1), []
