@@ -18,7 +18,8 @@ from vocoder.training.module import VocoderModule
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 NAMES = sorted(path.parent.name for path in RECIPES.glob("*/train.yaml") if path.parent.name != "learning")
-VOICES = sorted(path.stem for path in RECIPES.glob("voices/*.yaml"))
+BY_EAR = RECIPES / "voices" / "by-ear.yaml"  # on top of a voice's own recipe
+VOICES = sorted(path.stem for path in RECIPES.glob("voices/*.yaml") if path != BY_EAR)
 
 # jsonargparse announces its version 5 to whoever calls it as Lightning 2.6 does.
 pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
@@ -77,6 +78,16 @@ def test_a_recipe_without_an_end_does_not_fall_but_averages(name, monkeypatch):
     assert cli.config.trainer.max_steps == -1
     assert cli.model.hparams["decay_steps"] == 0
     assert 0 < cli.config.run.ema_decay < 1
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_the_second_stage_of_a_voice_changes_how_it_is_trained_and_nothing_else(name, monkeypatch):
+    first, second = parse(name, monkeypatch), parse(name, monkeypatch, "--config", str(BY_EAR))
+    assert second.model.hparams["free_running"] > 0
+    assert 0 < second.model.hparams["decay_steps"] < second.config.trainer.max_steps
+    for same in ("mel", "network", "past_noise"):
+        assert first.model.hparams[same] == second.model.hparams[same]
+    assert first.config.data.root == second.config.data.root
 
 
 def test_a_row_of_the_learning_table_is_a_recipe_once_row_sh_has_said_the_rest(monkeypatch):
