@@ -46,10 +46,9 @@ def start(root: Path, values: dict[str, Any], *options: str) -> subprocess.Popen
     """`vocoder fit` in a process of its own, which can be killed."""
     (root / "train.yaml").write_text(json.dumps(values))
     tests = Path(__file__).parent
-    code = "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"
     with (root / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", code, "fit", "--config", str(root / "train.yaml"), *options],
+            [sys.executable, "-m", "vocoder", "fit", "--config", str(root / "train.yaml"), *options],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)]), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
