@@ -17,7 +17,7 @@ from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.evaluation.analysis import Analysis, Undefined
 from vocoder.training import listen
-from vocoder.training.listen import METERS, Listen, copies, draw_clips, loudest_clip, measure, teacher_forced
+from vocoder.training.listen import METERS, Listen, draw_clips, generate, loudest_clip, measure, teacher_forced
 from vocoder.training.module import VocoderModule
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
@@ -61,7 +61,7 @@ def test_the_loudest_stretch_is_cut_out_of_recording_and_conditioning_alike():
 def test_clips_are_made_as_the_reference_makes_each_from_silence():
     model = module()
     conditioning = [loudest_clip(model, batch_of(model, 30, loud), 4).conditioning for loud in (3, 20)]
-    made = copies(model.network, conditioning)
+    made = generate(model.network, conditioning)
     engine = ReferenceEngine(model.network)
     for index, part in enumerate(conditioning):
         noise = draw_noise(model.network.distribution, 0, [index], 0, 64)
@@ -104,7 +104,7 @@ def test_what_is_undefined_for_one_clip_is_the_mean_of_the_others(monkeypatch):
 def test_utterances_shorter_than_a_clip_are_left_out(tmp_path, monkeypatch):
     model, logged, made = module(), {}, []
     monkeypatch.setattr(listen, "METERS", {"clips": lambda original, copy: float(len(original.waveform))})
-    monkeypatch.setattr(listen, "copies", lambda network, some: made.append(len(some)) or torch.rand(len(some), 480))
+    monkeypatch.setattr(listen, "generate", lambda network, some: made.append(len(some)) or torch.rand(len(some), 480))
     monkeypatch.setattr(model, "log", lambda name, value, **options: logged.update({name: value}))
     trainer = SimpleNamespace(global_step=7, sanity_checking=False, loggers=[])
     callback = Listen(tmp_path / "samples", 30, 3)

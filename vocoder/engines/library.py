@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import vocoder.engines
 
-ABI = 2
+ABI = 3
 NAMES = ("libvocoder.so", "libvocoder.dylib")
 REMEDY = (
     "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
@@ -49,6 +49,16 @@ class Job(ctypes.Structure):
         ("rows", ctypes.c_int32),
         ("samples", ctypes.c_int32),
         ("temperature", ctypes.c_float),
+    )
+
+
+class RolloutJob(ctypes.Structure):
+    """Segments made freely to train on, and their gradient."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("h", "coefficients", "scale", "lag", "noise", "waveform", "tape")),
+        *((name, ctypes.c_void_p) for name in ("gradient", "bound", "total")),
+        *((name, ctypes.c_int32) for name in ("rows", "steps")),
     )
 
 
@@ -95,6 +105,7 @@ def _open_library() -> ctypes.CDLL | str:
             ctypes.sizeof(Shape),
             ROW.itemsize,
             ctypes.sizeof(Job),
+            ctypes.sizeof(RolloutJob),
         ]:
             return f"The native engine in {path} was built for another version of vocoder."
     except (OSError, AttributeError) as error:
@@ -109,6 +120,8 @@ def _open_library() -> ctypes.CDLL | str:
         ("state_bytes", size, pointer, integer),
         ("state_clear", None, pointer, pointer, integer, integer),
         ("run", None, pointer, pointer, integer, integer),
+        ("tape_size", size, pointer),
+        ("rollout", integer, ctypes.c_char_p, pointer, pointer, pointer, integer),
     ):
         function = getattr(library, f"vocoder_{name}")
         function.restype, function.argtypes = result, arguments
@@ -116,8 +129,8 @@ def _open_library() -> ctypes.CDLL | str:
 
 
 def _struct_bytes(library: ctypes.CDLL) -> list[int]:
-    """Sizes of a shape, a row and a job, as the library was compiled."""
-    sizes = (ctypes.c_size_t * 3)()
+    """Sizes of a shape, a row, a job and a rollout, as the library was compiled."""
+    sizes = (ctypes.c_size_t * 4)()
     library.vocoder_struct_bytes(sizes)
     return list(sizes)
 

@@ -8,37 +8,20 @@ loss. The score needs no adversary: in expectation it is smallest where copies a
 
 from __future__ import annotations
 
-import copy
-from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from vocoder.config import NetworkConfig
-from vocoder.engines import create_engine
 from vocoder.engines.noise import draw_noise
+from vocoder.engines.rollout import Rollout
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 RESOLUTIONS = (2048, 1024, 512, 256, 128)  # samples of a window: from single harmonics to single pulses
 START_FRAMES = 6  # of a copy, which begins in silence amid speech, and needs a while to fall into step
 BARELY_HEARD = 0.01  # of a frame's mean magnitude: weaker bins are not told apart
 SILENCE = 1e-5  # magnitude of a bin, for windows of unit power
-FARTHEST = 8.0  # deviations: a sample that was cut off at full scale tells no more of its noise
-
-
-def check_law(config: NetworkConfig) -> None:
-    """Refuse laws that a gradient cannot follow by location and scale alone.
-
-    Raises:
-        ValueError: The law is a mixture or categorical, or there is no linear prediction.
-    """
-    law = config.distribution
-    if law.name == "mu_law_categorical" or law.num_components > 1 or not config.linear_prediction_order:
-        raise ValueError(
-            f"Free copies teach a network with linear prediction and a single Gaussian or logistic, but this one has "
-            f"linear_prediction_order {config.linear_prediction_order} and the distribution {law.name} with "
-            f"num_components {law.num_components}. Set `--model.free_running 0`."
-        )
 
 
 def free_running_score(
@@ -47,7 +30,7 @@ def free_running_score(
     """Score two free copies of each segment against the recording; its gradient says how to make better ones.
 
     Args:
-        network: The network, whose laws are single Gaussians or logistics around a linear prediction.
+        network: The network, for which `vocoder.engines.rollout.check_rollout` passes.
         conditioning: The segments' conditioning.
         waveform: The recordings (batch, time), in [-1, 1).
         mask: Where there is audio (batch, time).
@@ -64,68 +47,44 @@ def free_running_score(
             f"data.segment_frames must be at least {least}, but is {time // hop_length}. Set it, or "
             "`--model.free_running 0`."
         )
-    noise = torch.cat([draw_noise(network.distribution, int(seed), [0, 1], 0, time) for seed in seeds])
+    noise = torch.cat([draw_noise(network.distribution, int(seed), [0, 1], 0, time)[..., 1] for seed in seeds])
     in_turn = torch.arange(len(seeds), device=waveform.device).repeat_interleave(2)
-    pairs = conditioning.select(in_turn)
-    copies = attach(network, generate(network, pairs, noise).to(waveform.device), pairs)
+    copies = free_copies(network, conditioning.select(in_turn), noise.to(waveform.device))
     with torch.autocast(waveform.device.type, enabled=False):
         one, other = (copies * mask[in_turn])[:, start:].unflatten(0, (-1, 2)).unbind(1)
         return energy_score((waveform * mask)[:, start:], one, other)
 
 
-@torch.no_grad()
-def generate(network: WaveNet, conditioning: Conditioning, noise: Tensor) -> Tensor:
-    """Make utterances of the same length freely, from silence, with the weights of this moment: (batch, time), CPU.
+def free_copies(network: WaveNet, conditioning: Conditioning, noise: Tensor) -> Tensor:
+    """Make segments freely, from silence, with a gradient: (batch, time).
 
-    On the CPU also where training is not: sample by sample a GPU is slower.
-    """
-    frozen = Conditioning(*(getattr(conditioning, part.name).detach().cpu() for part in fields(conditioning)))
-    on_cpu = network if next(network.parameters()).device.type == "cpu" else copy.deepcopy(network).cpu()
-    was_training = network.training
-    engine = create_engine("auto", on_cpu.eval())
-    made, _ = engine.generate(frozen, noise, engine.initial_state(len(noise)), consume=True)
-    network.train(was_training)
-    return made
-
-
-def attach(network: WaveNet, made: Tensor, conditioning: Conditioning) -> Tensor:
-    """Give samples that were made freely (batch, time) a gradient.
-
-    Each is location + scale · noise, where the sample itself tells which noise it was; so weights move it through the
-    law's location and scale. A sample that moves takes those after it along: through the linear predictor, which is
-    followed exactly, and through what the network reads of its past, which is not.
-    """
-    _, location, log_scale = network(made, conditioning).unbind(-1)
-    scale = log_scale.exp()
-    noise = ((made - location) / scale).detach().clamp(-FARTHEST, FARTHEST)
-    moved = location + scale * noise
-    with torch.autocast(made.device.type, enabled=False):  # sums of thousands of samples need their digits
-        return made + synthesise(moved - moved.detach(), conditioning.coefficients, network.hop_length)
-
-
-def synthesise(excitation: Tensor, coefficients: Tensor, hop_length: int) -> Tensor:
-    """Undo linear prediction: y[t] = excitation[t] + Σ_k a[k] · y[t - 1 - k], each frame with its own coefficients.
-
-    A block of samples at a time: they solve a triangular system, and so does their gradient.
+    A sample is location + scale · noise of a law that all samples before it have shaped. Going back in time tells what
+    the loss says of each sample with all that follows from it; with that the laws of all samples, computed side by side
+    as in training on recordings, have their gradient: that of the whole recursion.
 
     Args:
-        excitation: (batch, frames · hop_length).
-        coefficients: (batch, frames, order).
-        hop_length: The samples of a frame.
+        network: The network.
+        conditioning: The segments' conditioning.
+        noise: The noise of each sample's law (batch, time).
     """
-    batch, _, order = coefficients.shape
-    block = next(size for size in range(min(64, hop_length), hop_length + 1) if hop_length % size == 0)
-    a = coefficients.repeat_interleave(hop_length // block, dim=1)
-    # Row t of a block's matrix is [-a[order - 1], …, -a[0], 1] from column t on, one further than the row before.
-    row = torch.cat([-a.flip(-1), a.new_ones(batch, a.shape[1], 1), a.new_zeros(batch, a.shape[1], block)], dim=-1)
-    matrices = row.repeat(1, 1, block)[..., : block * (order + block)].unflatten(-1, (block, -1))
-    past, pieces = excitation.new_zeros(batch, order, 1), []
-    for piece, matrix in zip(excitation.unflatten(1, (-1, block, 1)).unbind(1), matrices.unbind(1), strict=True):
-        known = piece - matrix[..., :order] @ past
-        solved = torch.linalg.solve_triangular(matrix[..., order:], known, upper=False, unitriangular=True)
-        past = torch.cat([past, solved], dim=1)[:, -order:]
-        pieces.append(solved)
-    return torch.cat(pieces, dim=1).squeeze(-1)
+    rollout = Rollout(network, conditioning, noise)
+    made = rollout.waveform.to(noise.device)
+    _, location, log_scale = network(made, conditioning).unbind(-1)
+    return Made.apply(location + log_scale.exp() * noise, made, rollout)  # type: ignore[no-untyped-call]
+
+
+class Made(torch.autograd.Function):
+    """The samples that were made; to those that the laws give for them goes the gradient, through all of the future."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, made: Tensor, rollout: Rollout) -> Tensor:
+        ctx.rollout = rollout
+        return made.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.rollout.pull(grad).to(grad.device), None, None
 
 
 def energy_score(recording: Tensor, one: Tensor, other: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ Likelihood and sound disagree, so a run that is judged by its likelihood alone m
 
 from __future__ import annotations
 
+import copy
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from vocoder.engines import create_engine
 from vocoder.engines.noise import draw_noise
 from vocoder.evaluation.analysis import Analysis, Undefined
 from vocoder.evaluation.pitch import periodicity_error, voicing_error
 from vocoder.evaluation.spectral import log_mel_distance
 from vocoder.features.audio import save_audio
 from vocoder.model.wavenet import Conditioning, WaveNet
-from vocoder.training.free_running import generate
 from vocoder.training.module import VocoderModule
 
 
@@ -121,7 +122,7 @@ class Listen(Callback):
             return
         longest = max(len(clip.original) for clip in self.heard)
         clips = {index: clip for index, clip in enumerate(self.heard) if len(clip.original) == longest}
-        made = copies(pl_module.network, [clip.conditioning for clip in clips.values()])
+        made = generate(pl_module.network, [clip.conditioning for clip in clips.values()])
         dialect = pl_module.log_mel.config
         for index, clip in clips.items():
             known = self.originals.get(index)
@@ -173,16 +174,23 @@ def teacher_forced(module: VocoderModule, batch: dict[str, Tensor], clip: Clip) 
     return forced[0, begin : begin + len(clip.original)].float().cpu()
 
 
-def copies(network: WaveNet, conditioning: list[Conditioning]) -> Tensor:
+def generate(network: WaveNet, conditioning: list[Conditioning]) -> Tensor:
     """Make clips of the same length freely, from silence: (clips, time), on the CPU.
 
+    On the CPU also where training is not: sample by sample a GPU is slower.
+
     Args:
-        network: The network.
+        network: The network, in eval mode.
         conditioning: The conditioning of each, of a batch of one.
     """
-    joined, numbers = Conditioning.join(conditioning), list(range(len(conditioning)))
-    noise = draw_noise(network.distribution, 0, numbers, 0, joined.frames * network.hop_length)
-    return generate(network, joined, noise)
+    joined = Conditioning.join(conditioning)
+    joined = Conditioning(*(getattr(joined, part.name).cpu() for part in fields(joined)))
+    on_cpu = network if next(network.parameters()).device.type == "cpu" else copy.deepcopy(network).cpu()
+    engine = create_engine("auto", on_cpu)
+    count, time = len(conditioning), joined.frames * network.hop_length
+    noise = draw_noise(network.distribution, 0, list(range(count)), 0, time)
+    made, _ = engine.generate(joined, noise, engine.initial_state(count))
+    return made
 
 
 def measure(originals: list[Analysis], copies: Tensor) -> dict[str, float]:

@@ -13,11 +13,12 @@ from lightning.pytorch.utilities import grad_norm
 from torch import Tensor
 
 from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
+from vocoder.engines.rollout import check_rollout
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.formats import FORMAT_VERSION, upgrade
 from vocoder.model.wavenet import Conditioning, WaveNet
-from vocoder.training.free_running import check_law, free_running_score
+from vocoder.training.free_running import free_running_score
 from vocoder.training.optimizer import Group, MuonAdamW
 from vocoder.training.schedule import rate_factor
 
@@ -50,8 +51,8 @@ class VocoderModule(LightningModule):
             `vocoder.training.free_running`.
 
     Raises:
-        ValueError: There shall be noise on the past, but no linear prediction; or free copies of a law that moves
-            otherwise than by location and scale.
+        ValueError: There shall be noise on the past, but no linear prediction; or free copies of a network that cannot
+            be followed back in time.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class VocoderModule(LightningModule):
                 f"{past_noise} and network.linear_prediction_order is 0. Set `--model.past_noise 0`."
             )
         if free_running:
-            check_law(network)
+            check_rollout(network)
         self.mel_config = mel
         # A dialect's layout is that of the mels that come and go; inside, bands are first.
         self.log_mel = LogMelSpectrogram(dataclasses.replace(mel, layout="bands_first"))

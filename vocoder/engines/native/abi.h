@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VOCODER_ABI 2
+#define VOCODER_ABI 3
 #define VOCODER_MAX_LAYERS 256
 #define VOCODER_MAX_TAPS 64  // of the upsampling
 
@@ -46,11 +46,26 @@ typedef struct {
   float temperature;
 } Job;
 
+// Segments made freely to train on, and their gradient. `rows` numbers for each index of an array, one for each utterance.
+typedef struct {
+  const float *h;             // (steps, conditioning + speaker, rows), upsampled
+  const float *coefficients;  // (frames, order, rows)
+  const float *scale;         // (frames, rows)
+  const int32_t *lag;         // (frames, rows)
+  const float *noise;         // (samples, rows)
+  float *waveform;            // (samples, rows), written
+  float *tape;                // (steps, vocoder_tape_size, rows), written; read to go back
+  const float *gradient;      // (samples, rows), of a loss by each sample alone
+  const float *bound;         // (rows), of what a sample may answer for, in units of its scale
+  float *total;               // (samples, rows), written: the same with all that follows from the sample
+  int32_t rows, steps;        // a multiple of 16; of `step` samples
+} Rollout;
+
 #pragma GCC visibility push(default)  // everything else is compiled with -fvisibility=hidden
 
 int vocoder_abi(void);
-// Bytes of a Shape, a Row and a Job, as this library was compiled.
-void vocoder_struct_bytes(size_t bytes[3]);
+// Bytes of a Shape, a Row, a Job and a Rollout, as this library was compiled.
+void vocoder_struct_bytes(size_t bytes[4]);
 // The name of the first field of a shape that is out of range, and its range; null if all of them can be handled.
 const char *vocoder_shape_obstacle(const Shape *shape);
 // Instruction sets that this machine can run, best first, separated by blanks.
@@ -66,6 +81,11 @@ size_t vocoder_state_bytes(const void *model, int32_t rows);
 void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row);
 // Runs each job on a thread of its own; with `helper` the only job gets a second thread.
 void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper);
+// Numbers that a step of one row puts on the tape.
+size_t vocoder_tape_size(const Shape *shape);
+// Makes the samples of a rollout or, to go `back`, their total gradient, on this thread. The law must have a single
+// component, and the sample network recent excitations. 0 if there is no memory, or no such instruction set.
+int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job, int back);
 // For benchmarks, on this thread. Reads `bytes` at `from`, 64-byte aligned, so many times over.
 void vocoder_probe_read(const char *instruction_set, const char *precision, const void *from, size_t bytes,
                         int32_t times);

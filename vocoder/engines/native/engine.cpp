@@ -42,7 +42,9 @@ extern "C" {
 
 int vocoder_abi(void) { return VOCODER_ABI; }
 
-void vocoder_struct_bytes(size_t bytes[3]) { bytes[0] = sizeof(Shape), bytes[1] = sizeof(Row), bytes[2] = sizeof(Job); }
+void vocoder_struct_bytes(size_t bytes[4]) {
+  bytes[0] = sizeof(Shape), bytes[1] = sizeof(Row), bytes[2] = sizeof(Job), bytes[3] = sizeof(Rollout);
+}
 
 const char *vocoder_shape_obstacle(const Shape *shape) { return find_obstacle(*shape); }
 
@@ -104,6 +106,18 @@ void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t help
     if (count) kernels.lead(handle->block, jobs, nullptr);
   }
   for (std::thread &thread : threads) thread.join();
+}
+
+size_t vocoder_tape_size(const Shape *shape) { return 2 * (size_t)shape->layers * shape->half + shape->skip + (size_t)shape->step * (shape->sample + 2); }
+
+int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job, int back) {
+  const Kernels *kernels = find(instruction_set, "fp32");
+  if (!kernels || find_obstacle(*shape)) return 0;
+  void *memory = std::aligned_alloc(64, (kernels->rollout_bytes(shape, job->steps) + 63) / 64 * 64);
+  if (!memory) return 0;
+  kernels->rollout(shape, weights, job, memory, back);
+  std::free(memory);
+  return 1;
 }
 
 void vocoder_probe_read(const char *instruction_set, const char *precision, const void *from, size_t bytes,

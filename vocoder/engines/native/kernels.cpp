@@ -1,6 +1,7 @@
 // All precisions for one instruction set. ISA is the name of this compilation's namespace.
 #include "kernels.h"
 #include "probe.h"
+#include "rollout.h"
 #include "run.h"
 
 namespace ISA {
@@ -46,9 +47,14 @@ template <class P> void assist(const void *model, const Job *job, Link *link) {
   Run<P>(*(const Model<P> *)model, *job, link).assist();
 }
 
+static void rollout_flushed(const Shape *shape, const float *weights, const Rollout *job, void *memory, int back) {
+  FlushDenormals flush;
+  rollout(shape, weights, job, memory, back);
+}
+
 template <class P> constexpr Kernels kernels_of(const char *name) {
   return {name,    model_bytes<P>, pack<P>,    state_bytes<P>,   clear<P>, prepare<P>,
-          lead<P>, assist<P>,      probe_read, probe_multiply<P>};
+          lead<P>, assist<P>,      rollout_bytes, rollout_flushed, probe_read, probe_multiply<P>};
 }
 
 extern const Kernels kernels[];

@@ -1,22 +1,10 @@
-// The weights of a network, packed for one precision. They are read once, in the order of NativeEngine's list.
+// The weights of a network, packed for one precision.
 #pragma once
-#include "abi.h"
+#include "arena.h"
 #include "tiles.h"
+#include "weights.h"
 
 namespace ISA {
-
-// Hands out aligned pieces of one block of memory; without a block it only counts.
-struct Arena {
-  char *base;
-  size_t used = 0;
-
-  template <class T> T *take(size_t count) {
-    used = (used + 63) / 64 * 64;
-    T *piece = base ? (T *)(base + used) : nullptr;
-    used += count * sizeof(T);
-    return piece;
-  }
-};
 
 constexpr int GROUP_INPUTS = 128;  // of one skip product: as many layers as fit, and at least one
 
@@ -70,15 +58,14 @@ template <class P> struct Model {
     R = pad(shape.residual, P::ALIGN), H = pad(shape.half, P::ALIGN), S = pad(shape.skip, P::ALIGN);
     C = pad(shape.sample, P::ALIGN), O = pad(shape.parameters, P::ALIGN);
     width = shape.layers * 2 * H;
-    inputs = shape.categorical ? 0 : shape.order ? 3 * shape.step + 1 : 1;
-    near = shape.recent ? shape.recent + 3 : 0;
+    inputs = count_inputs(shape), near = count_near(shape);
     const int half = pad(shape.half, 16);  // not H: the groups, and so the sums, are the same for every instruction set
     group_layers = half < GROUP_INPUTS ? min_int(GROUP_INPUTS / half, shape.layers) : 1;
     groups = (shape.layers + group_layers - 1) / group_layers;
     layers = arena.take<Layer>(shape.layers);
     skip = arena.take<Matrix>(groups);
 
-    const Source from = list(weights);
+    const Weights from = list_weights(shape, weights);
     const int r = shape.residual, phases = shape.hop / shape.step;
     input = table(arena, inputs ? inputs : shape.parameters, R, from.input, r);
     input_bias = vector(arena, R, from.input_bias, r);
@@ -91,31 +78,6 @@ template <class P> struct Model {
     build_sample_network(arena, from);
     for (int l = 0; l < shape.layers; l++) build_past(arena, l, from.layer[l]);
     build_conditioning(arena, from);
-  }
-
-  struct Source {  // where each weight lies
-    struct Layer { const float *W, *V, *bias, *residual, *residual_bias; };
-    const float *input, *input_bias, *kernel, *skip, *skip_bias, *output_1, *bias_1, *recent, *output_2, *bias_2;
-    Layer layer[VOCODER_MAX_LAYERS];
-  };
-
-  Source list(const float *weights) const {
-    Source at;
-    auto read = [&](size_t count) { const float *here = weights; if (weights) weights += count; return here; };
-    const size_t r = shape.residual, h = shape.half, s = shape.skip, c = shape.sample;
-    at.input = read((inputs ? inputs : shape.parameters) * r), at.input_bias = read(r);
-    at.kernel = read((size_t)(shape.hop / shape.step) * shape.taps);
-    for (int l = 0; l < shape.layers; l++) {
-      auto &layer = at.layer[l];
-      layer.W = read(2 * h * shape.kernel_size * r), layer.V = read(2 * h * (shape.conditioning + shape.speaker));
-      layer.bias = read(2 * h);
-      layer.residual = read(r * h), layer.residual_bias = read(r);
-    }
-    at.skip = read(s * shape.layers * h), at.skip_bias = read(s);
-    at.output_1 = read(shape.step * c * s), at.bias_1 = read(shape.step * c);
-    at.recent = read(c * near);
-    at.output_2 = read(shape.parameters * c), at.bias_2 = read(shape.parameters);
-    return at;
   }
 
   // Row of a layer's own weights for a padded unit of its 2 H, or -1.
@@ -131,7 +93,7 @@ template <class P> struct Model {
     }, w);
   }
 
-  void build_layer(Arena &arena, int l, const typename Source::Layer &from) {
+  void build_layer(Arena &arena, int l, const Weights::Layer &from) {
     const int r = shape.residual, h = shape.half;
     const Matrix current = build_tap(arena, shape.kernel_size - 1, from.W);
     float *bias = vector(arena, R, from.residual_bias, r, shape.residual_scale);
@@ -149,7 +111,7 @@ template <class P> struct Model {
     if (skip) skip[g] = one;
   }
 
-  void build_sample_network(Arena &arena, const Source &from) {
+  void build_sample_network(Arena &arena, const Weights &from) {
     const int s = shape.skip, c = shape.sample;
     output_1 = arena.take<Matrix>(shape.step);
     for (int place = 0; place < shape.step; place++) {
@@ -169,7 +131,7 @@ template <class P> struct Model {
     bias_2 = vector(arena, O, from.bias_2, shape.parameters);
   }
 
-  void build_past(Arena &arena, int l, const typename Source::Layer &from) {
+  void build_past(Arena &arena, int l, const Weights::Layer &from) {
     Matrix *past = arena.take<Matrix>(shape.kernel_size - 1);
     for (int tap = 0; tap < shape.kernel_size - 1; tap++) {
       const Matrix one = build_tap(arena, tap, from.W);
@@ -178,7 +140,7 @@ template <class P> struct Model {
     if (layers) layers[l].past = past;
   }
 
-  void build_conditioning(Arena &arena, const Source &from) {
+  void build_conditioning(Arena &arena, const Weights &from) {
     bias = vector(arena, width);
     for (int o = 0; bias && o < width; o++)
       if (gate_row(o % (2 * H)) >= 0) bias[o] = from.layer[o / (2 * H)].bias[gate_row(o % (2 * H))];
