@@ -120,7 +120,7 @@ def _open_library() -> ctypes.CDLL | str:
         ("state_bytes", size, pointer, integer),
         ("state_clear", None, pointer, pointer, integer, integer),
         ("run", None, pointer, pointer, integer, integer),
-        ("tape_size", size, pointer),
+        ("tape_size", size, ctypes.c_char_p, pointer),
         ("rollout", integer, ctypes.c_char_p, pointer, pointer, pointer, integer),
     ):
         function = getattr(library, f"vocoder_{name}")

@@ -14,9 +14,7 @@ from vocoder.engines.native import describe, list_weights
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 LANES = 16  # rows come in multiples of so many: the widest vector's
-BOUND = (
-    20.0  # times a row's own r.m.s., which few samples reach: beyond, free running is chaotic
-)
+BOUND = 20.0  # times a row's own r.m.s., which few samples reach: beyond, free running is chaotic
 
 
 def check_rollout(config: NetworkConfig) -> None:
@@ -59,7 +57,8 @@ class Rollout:
         self._weights = np.concatenate([w.detach().float().cpu().numpy().ravel() for w in list_weights(network)])
         (self.batch, time), steps = noise.shape, noise.shape[1] // network.samples_per_step
         rows = -(-self.batch // LANES) * LANES
-        tape = self._library.vocoder_tape_size(ctypes.addressof(self._shape))
+        self._instruction_set = chosen_instruction_set().encode()
+        tape = self._library.vocoder_tape_size(self._instruction_set, ctypes.addressof(self._shape))
         self._arrays = {
             "h": _by_lane(network.upsample(conditioning).float(), rows),
             "coefficients": _by_lane(conditioning.coefficients.float(), rows),
@@ -95,9 +94,8 @@ class Rollout:
     def _call(self, *, back: bool) -> None:
         job = RolloutJob(**{name: array.data_ptr() for name, array in self._arrays.items()})
         job.rows, job.steps = self._rows, self._steps
-        instruction_set = chosen_instruction_set().encode()
         weights, shape = self._weights.ctypes.data, ctypes.addressof(self._shape)
-        if not self._library.vocoder_rollout(instruction_set, shape, weights, ctypes.addressof(job), back):
+        if not self._library.vocoder_rollout(self._instruction_set, shape, weights, ctypes.addressof(job), back):
             raise MemoryError("There is not enough memory to make segments freely. Take fewer, or shorter ones.")
 
 

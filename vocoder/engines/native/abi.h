@@ -46,7 +46,7 @@ typedef struct {
   float temperature;
 } Job;
 
-// Segments made freely to train on, and their gradient. `rows` numbers for each index of an array, one for each utterance.
+// Segments made freely to train on, and their gradient. Arrays hold `rows` numbers for each index, one of each segment.
 typedef struct {
   const float *h;             // (steps, conditioning + speaker, rows), upsampled
   const float *coefficients;  // (frames, order, rows)
@@ -82,10 +82,11 @@ void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t r
 // Runs each job on a thread of its own; with `helper` the only job gets a second thread.
 void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t helper);
 // Numbers that a step of one row puts on the tape.
-size_t vocoder_tape_size(const Shape *shape);
+size_t vocoder_tape_size(const char *instruction_set, const Shape *shape);
 // Makes the samples of a rollout or, to go `back`, their total gradient, on this thread. The law must have a single
 // component, and the sample network recent excitations. 0 if there is no memory, or no such instruction set.
-int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job, int back);
+int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job,
+                    int back);
 // For benchmarks, on this thread. Reads `bytes` at `from`, 64-byte aligned, so many times over.
 void vocoder_probe_read(const char *instruction_set, const char *precision, const void *from, size_t bytes,
                         int32_t times);

@@ -108,9 +108,13 @@ void vocoder_run(const void *model, const Job *jobs, int32_t count, int32_t help
   for (std::thread &thread : threads) thread.join();
 }
 
-size_t vocoder_tape_size(const Shape *shape) { return 2 * (size_t)shape->layers * shape->half + shape->skip + (size_t)shape->step * (shape->sample + 2); }
+size_t vocoder_tape_size(const char *instruction_set, const Shape *shape) {
+  const Kernels *kernels = find(instruction_set, "fp32");
+  return kernels ? kernels->tape_size(shape) : 0;
+}
 
-int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job, int back) {
+int vocoder_rollout(const char *instruction_set, const Shape *shape, const float *weights, const Rollout *job,
+                    int back) {
   const Kernels *kernels = find(instruction_set, "fp32");
   if (!kernels || find_obstacle(*shape)) return 0;
   void *memory = std::aligned_alloc(64, (kernels->rollout_bytes(shape, job->steps) + 63) / 64 * 64);

@@ -54,7 +54,8 @@ static void rollout_flushed(const Shape *shape, const float *weights, const Roll
 
 template <class P> constexpr Kernels kernels_of(const char *name) {
   return {name,    model_bytes<P>, pack<P>,    state_bytes<P>,   clear<P>, prepare<P>,
-          lead<P>, assist<P>,      rollout_bytes, rollout_flushed, probe_read, probe_multiply<P>};
+          lead<P>, assist<P>,      tape_size,  rollout_bytes,     rollout_flushed,
+          probe_read, probe_multiply<P>};
 }
 
 extern const Kernels kernels[];

@@ -37,7 +37,8 @@ struct Kernels {  // of one precision
   void (*prepare)(const void *model, const Job *);         // before a run, by one thread
   void (*lead)(const void *model, const Job *, Link *);    // a whole run, or with a link its first thread
   void (*assist)(const void *model, const Job *, Link *);  // its second thread
-  size_t (*rollout_bytes)(const Shape *, int steps);  // the same for each precision, as the rest
+  size_t (*tape_size)(const Shape *);  // the same for each precision, as all that follow
+  size_t (*rollout_bytes)(const Shape *, int steps);
   void (*rollout)(const Shape *, const float *weights, const Rollout *, void *memory, int back);
   void (*probe_read)(const void *from, size_t bytes, int times);
   int64_t (*probe_multiply)(int times);

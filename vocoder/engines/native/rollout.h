@@ -54,7 +54,8 @@ struct RolloutRoom {  // to work in
   RolloutRoom(Arena &arena, const Shape &shape, int steps) {
     int slots = 0;
     for (int l = 0; l < shape.layers; l++) slots += (shape.kernel_size - 1) * shape.dilation[l];
-    waveform = arena.take<Floats>((size_t)steps * shape.step), excitation = arena.take<Floats>((size_t)steps * shape.step);
+    const size_t samples = (size_t)steps * shape.step;
+    waveform = arena.take<Floats>(samples), excitation = arena.take<Floats>(samples);
     past = arena.take<Floats>((size_t)slots * shape.residual);
     h = arena.take<Floats>(shape.conditioning + shape.speaker);
     x = arena.take<Floats>(shape.residual), a = arena.take<Floats>(2 * shape.half);
@@ -108,8 +109,8 @@ struct RolloutPass {  // of one block of W rows
   size_t taped(int n, int part, int index = 0) const { return (size_t)n * tape.size + part + index; }
   int frame(int t) const { return t / shape.hop; }
   int slots(int l) const { return (shape.kernel_size - 1) * shape.dilation[l]; }
-  const float *second(const float *output) const { return output + shape.sample; }         // the law's location,
-  const float *third(const float *output) const { return output + 2 * shape.sample; }      // and its log-scale
+  const float *of_location() const { return w.output_2 + shape.sample; }       // rows of the law's parameters:
+  const float *of_log_scale() const { return w.output_2 + 2 * shape.sample; }  // weight, location, log-scale
 
   Floats waveform(int t) const { return t < 0 ? Floats{} : room.waveform[t]; }
   Floats excitation(int t) const { return t < 0 ? Floats{} : room.excitation[t]; }
@@ -130,7 +131,8 @@ struct RolloutPass {  // of one block of W rows
   }
 
   void run_layers(int n) const {
-    const int R = shape.residual, H = shape.half, G = shape.step, t = n * G, columns = shape.conditioning + shape.speaker;
+    const int R = shape.residual, H = shape.half, G = shape.step, t = n * G;
+    const int columns = shape.conditioning + shape.speaker;
     for (int q = 0; q < G; q++) {
       room.inputs[q] = waveform(t - G + q), room.inputs[G + 1 + q] = excitation(t - G + q);
       room.inputs[2 * G + 1 + q] = room.echoes[q];
@@ -153,7 +155,8 @@ struct RolloutPass {  // of one block of W rows
       Floats *z = room.z + l * H;
       for (int c = 0; c < H; c++) {
         const Floats e = fall(2 * room.a[c]), filtered = (1 - e) / (1 + e), gate = 1 / (1 + fall(room.a[H + c]));
-        put(job.tape, taped(n, tape.filtered, l * H + c), filtered), put(job.tape, taped(n, tape.gate, l * H + c), gate);
+        put(job.tape, taped(n, tape.filtered, l * H + c), filtered);
+        put(job.tape, taped(n, tape.gate, l * H + c), gate);
         z[c] = filtered * gate;
       }
       for (int c = 0; c < R; c++) room.x[c] += layer.residual_bias[c];
@@ -179,7 +182,8 @@ struct RolloutPass {  // of one block of W rows
     for (int c = 0; c < C; c++) {
       y[c] = max(y[c], Floats{});
       put(job.tape, taped(n, tape.hidden, q * C + c), y[c]);
-      mean = fma(splat(second(w.output_2)[c]), y[c], mean), log_scale = fma(splat(third(w.output_2)[c]), y[c], log_scale);
+      mean = fma(splat(of_location()[c]), y[c], mean);
+      log_scale = fma(splat(of_log_scale()[c]), y[c], log_scale);
     }
     const Floats move = scale * exp(log_scale) * at(job.noise, t);
     const Floats sample = clamp(location + scale * mean + move, -1.0f, 1.0f), ratio = (sample - location) / scale;
@@ -203,7 +207,7 @@ struct RolloutPass {  // of one block of W rows
     const Floats by_move = total * at(job.tape, taped(n, tape.move, q)), by_scale = total * scale;
     Floats *y = room.places + q * C;
     for (int c = 0; c < C; c++) {
-      const Floats back = splat(second(w.output_2)[c]) * by_scale + splat(third(w.output_2)[c]) * by_move;
+      const Floats back = splat(of_location()[c]) * by_scale + splat(of_log_scale()[c]) * by_move;
       y[c] = at(job.tape, taped(n, tape.hidden, q * C + c)) > Floats{} ? back : Floats{};
     }
     for (int i = 0; i < recent + 3; i++) room.near[i] = Floats{};
@@ -271,6 +275,8 @@ struct RolloutPass {  // of one block of W rows
       if (t >= lag[i]) room.excitation[t - lag[i]][i] += by[i];
   }
 };
+
+static size_t tape_size(const Shape *shape) { return TapePlan(*shape).size; }
 
 static size_t rollout_bytes(const Shape *shape, int steps) {
   Arena arena{nullptr};

@@ -11,7 +11,9 @@ struct Weights {
 };
 
 // What a step reads: numbers; 0 for a level, which is looked up.
-static inline int count_inputs(const Shape &shape) { return shape.categorical ? 0 : shape.order ? 3 * shape.step + 1 : 1; }
+static inline int count_inputs(const Shape &shape) {
+  return shape.categorical ? 0 : shape.order ? 3 * shape.step + 1 : 1;
+}
 // What the sample network reads beside the layers: the last excitations, the sample before, the prediction, the echo.
 static inline int count_near(const Shape &shape) { return shape.recent ? shape.recent + 3 : 0; }
 
