@@ -1,5 +1,6 @@
 """Mel spectrograms to waveforms with an autoregressive WaveNet.
 
+    mel = vocoder.example().mel                                         # of a recording that ships, to try it with
     waveform = vocoder.infer(mel)                                       # one call, the voice that ships with it
     model = vocoder.Vocoder.from_pretrained("folder, .ckpt or hub id")  # your own
     waveform = model.infer(mel, seed=1, temperature=0.9)
@@ -30,6 +31,7 @@ from vocoder.features.conversion import convert_mel
 from vocoder.features.dialects import DIALECTS as dialects  # noqa: N811 a mapping for its readers, a constant for us
 from vocoder.features.dialects import guess_dialect
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.example import example
 from vocoder.inference.vocoder import Vocoder, infer
 
 try:
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "convert_mel",
     "dialects",
+    "example",
     "guess_dialect",
     "infer",
 ]

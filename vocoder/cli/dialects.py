@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vocoder.cli.table import WIDTH, align, wrap
 from vocoder.config import MelConfig
 from vocoder.features.comparison import Fit, say
 from vocoder.features.conversion import compare, resolve_dialect
@@ -17,7 +18,6 @@ from vocoder.features.dialects import CATALOGUE, DIALECTS, Dialect
 from vocoder.inference.hub import is_hub_id
 from vocoder.inference.models import load_model, voices
 
-WIDTH = 118
 LEGEND = "From the row to the column: = exactly, ≈ but for silence, 0.9 approximately and so many dB off, · not at all."
 
 
@@ -58,9 +58,7 @@ def _find(name: str) -> MelConfig:
 
 def _list() -> str:
     head = ("name", "Hz", "hop", "bands", "range in Hz", "log", "frames", "whose")
-    table = _align([head, *(_row(name, dialect) for name, dialect in CATALOGUE.items())], right=(1, 2, 3, 4))
-    beside = " " * table[0].index(head[-1])
-    lines = [line for row in table for line in textwrap.wrap(row, WIDTH, subsequent_indent=beside)]
+    lines = wrap([head, *(_row(name, dialect) for name, dialect in CATALOGUE.items())], right=(1, 2, 3, 4))
     normalised = "* usually normalised by the statistics of a corpus: pass them as `stats`."
     return "\n".join([*lines, "", normalised, "`vocoder dialects A` says more of one, `vocoder dialects A B` of two."])
 
@@ -79,12 +77,6 @@ def _row(name: str, dialect: Dialect) -> Sequence[str]:
     )
 
 
-def _align(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    pad = [str.rjust if column in set(right) else str.ljust for column in range(len(widths))]
-    return ["  ".join(p(cell, width) for p, cell, width in zip(pad, row, widths, strict=True)).rstrip() for row in rows]
-
-
 # --- one
 
 
@@ -96,7 +88,7 @@ def _describe(name: str, mel: MelConfig) -> str:
         names = [other for other, known in DIALECTS.items() if known == mel and other != name]
         lines += [f"also {', '.join(names)}"] if names else []
     fields = [(field.name, say(field.name, getattr(mel, field.name))) for field in dataclasses.fields(mel)]
-    lines += ["", *(f"  {line}" for line in _align(fields)), ""]
+    lines += ["", *(f"  {line}" for line in align(fields)), ""]
     others = {other: known.mel for other, known in CATALOGUE.items() if known.mel != mel}
     lines += _relations("to", {other: compare(mel, known) for other, known in others.items()})
     lines += _relations("from", {other: compare(known, mel) for other, known in others.items()})
@@ -134,7 +126,7 @@ def _table(period: Fraction, names: Sequence[str]) -> str:
     rows = [[f"{letter}  {name}", *(_cell(compare(name, other)) for other in names)]
             for letter, name in zip(letters, names, strict=True)]  # fmt: skip
     title = f"{float(1000 * period):.2f} ms"
-    return "\n".join(_align([[title, *letters], *rows], right=range(1, len(names) + 1)))
+    return "\n".join(align([[title, *letters], *rows], right=range(1, len(names) + 1)))
 
 
 def _cell(fit: Fit) -> str:

@@ -28,6 +28,7 @@ FACTS = {
     "samples_per_update": "samples per update",
     "validation_nll_bits": "validation NLL, bits per sample",
     "test_nll_bits": "test NLL, bits per sample",
+    "test_pesq_wb": "test PESQ, wideband (1 to 4.6)",
 }
 
 LIMITATIONS = """\

@@ -1,0 +1,91 @@
+"""The recording that ships is what its page says, and the first thing that the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+import vocoder
+from vocoder.data.corpora import read_corpus, read_transcripts, split
+from vocoder.features.audio import load_audio
+from vocoder.inference.example import RECORDINGS, UTTERANCE
+from vocoder.inference.vocoder import DEFAULT_MODEL
+
+ROOT = Path(__file__).parents[1]
+SPEECH = os.environ.get("VOCODER_SPEECH")
+
+
+def test_the_mel_is_the_recording_s_in_the_default_voice_s_dialect() -> None:
+    pytest.importorskip("torchaudio")
+    example, voice = vocoder.example(), vocoder.Vocoder.from_pretrained(DEFAULT_MODEL)
+    assert example.sample_rate == voice.sample_rate
+    computed = vocoder.LogMelSpectrogram(voice.mel)(example.waveform[None])[0]
+    # The last digit of float32, where another processor's Fourier transform rounds otherwise.
+    torch.testing.assert_close(example.mel, computed, rtol=0, atol=1e-5)
+
+
+def test_the_recording_is_as_long_as_its_copy_will_be() -> None:
+    example = vocoder.example()
+    bands, frames = example.mel.shape
+    assert bands == 80
+    assert example.waveform.shape == (256 * frames,)
+    assert 3 < len(example.waveform) / example.sample_rate < 5
+
+
+def test_all_of_it_is_small_and_its_licence_stands_beside_it() -> None:
+    files = {file.name: file for file in RECORDINGS.iterdir()}
+    assert files.keys() == {f"{UTTERANCE}.flac", f"{UTTERANCE}.npy", "README.md"}
+    assert sum(file.stat().st_size for file in files.values()) < 300_000
+    page = files["README.md"].read_text(encoding="utf-8")
+    assert "CC0 1.0" in page
+    assert vocoder.example().text in page
+    assert str(tuple(vocoder.example().mel.shape)) in page
+
+
+@pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")
+def test_no_voice_was_trained_on_it_nor_on_another_reading_of_its_sentence() -> None:
+    corpus = Path(SPEECH or "") / "kathleen"
+    utterances, texts = read_corpus(corpus), read_transcripts(corpus)
+    [found] = [utterance for utterance in split(utterances)["test"] if utterance.id == UTTERANCE]
+    example = vocoder.example()
+    assert texts[UTTERANCE] == example.text
+    assert Counter(texts.values())[example.text] == 1
+    assert torch.equal(load_audio(found.path, example.sample_rate)[: len(example.waveform)], example.waveform)
+
+
+def blocks() -> list[str]:
+    """Each Python block of the README, in order."""
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_readme_s_first_block_makes_sound_without_network_and_torchaudio(
+    tmp_path: Path, without_package: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_package("torchaudio")
+    monkeypatch.setattr("socket.socket.connect", None)
+    monkeypatch.chdir(tmp_path)
+    exec(blocks()[0], {})  # our own page
+    [written] = tmp_path.iterdir()
+    samples, sample_rate = soundfile.read(written, dtype="float32")
+    example = vocoder.example()
+    assert sample_rate == example.sample_rate
+    assert len(samples) == len(example.waveform)
+    loudness = torch.from_numpy(samples).square().mean() / example.waveform.square().mean()
+    assert 10 * loudness.log10() == pytest.approx(0, abs=2)  # in dB; a copy's level is within 0.3 of it on average
+
+
+def test_the_readme_s_second_block_goes_on_from_the_first() -> None:
+    pytest.importorskip("torchaudio")
+    example = vocoder.example()
+    names = {"vocoder": vocoder, "mel": example.mel[:, :8], "speech": example.waveform[:2048]}
+    names["mels"] = [names["mel"], example.mel[:, :5]]
+    exec(blocks()[1], names)
+    assert names["waveform"].shape == (8 * names["voice"].hop_length,)
+    assert [len(waveform) for waveform in names["waveforms"]] == [8 * 256, 5 * 256]
