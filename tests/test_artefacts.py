@@ -184,8 +184,8 @@ def test_nine_artefacts_in_ten_are_found_in_real_speech(recordings: list[Tensor]
 def test_recordings_and_griffin_lim_have_next_to_none(recordings: list[Tensor]) -> None:
     count, seconds = 0, 0.0
     for waveform in recordings:
-        original = waveform[: len(waveform) // MEL.hop_length * MEL.hop_length]
-        frames = len(original) // MEL.hop_length
+        frames = min(len(waveform), 3 * RATE) // MEL.hop_length
+        original = waveform[: frames * MEL.hop_length]
         copy = griffin_lim(LogMelSpectrogram(MEL)(original[None])[0, :, :frames], MEL)
         assert bursts(look(original), look(original)) == clicks(look(original), look(original)) == 0
         count += number(bursts(look(original), look(copy)) + clicks(look(original), look(copy)), original)
