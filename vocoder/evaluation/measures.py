@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vocoder.evaluation import levels, perceptual, pitch, spectral
+from vocoder.evaluation import artefacts, levels, perceptual, pitch, spectral
 from vocoder.evaluation.analysis import Analysis, Undefined
 from vocoder.evaluation.stopwatch import Stopwatch
 
-METERS = (*spectral.METERS, *pitch.METERS, *perceptual.METERS, *levels.METERS)
+METERS = (*spectral.METERS, *pitch.METERS, *perceptual.METERS, *levels.METERS, *artefacts.METERS)
 MEASURES = tuple(measure for measure, _ in METERS)
 
 
