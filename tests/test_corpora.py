@@ -82,6 +82,8 @@ def broken(kind: str, path: Path) -> Path:
         write(path, 0)
     elif kind == "nan":
         soundfile.write(path, np.array([0.0, np.nan]), RATE, subtype="FLOAT")
+    elif kind == "scale":
+        soundfile.write(path, np.array([[0.0, 100.0], [0.1, -20_000.0]]), RATE, subtype="FLOAT")
     elif kind == "rate":
         write(path, rate=2 * RATE)
     return path
@@ -91,6 +93,7 @@ REASONS = {
     "text": "unreadable (",
     "empty": "empty",
     "nan": "NaN",
+    "scale": "peaks at 20000, where full scale is 1",
     "rate": "16000 Hz instead of 8000",
     "gone": "missing",
 }
@@ -112,7 +115,7 @@ def test_more_than_one_in_a_hundred_stops_with_the_list_of_them(tmp_path):
     for kind, reason in REASONS.items():
         reasons[broken(kind, tmp_path / kind)] = reason
     utterances = [Utterance(f"u{n}", good) for n in range(300)] + [Utterance(p.stem, p) for p in reasons]
-    with pytest.raises(CorpusError, match=r"needs 99 % .*5 of 305 files cannot be used") as error:
+    with pytest.raises(CorpusError, match=r"needs 99 % .*6 of 306 files cannot be used") as error:
         check_corpus(utterances, RATE)
     for path, reason in reasons.items():
         assert f"{path}: {reason}" in str(error.value).replace("holds NaN", "NaN")

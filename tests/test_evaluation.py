@@ -130,6 +130,16 @@ def test_a_damaged_recording_is_named_and_the_rest_goes_on(whole: tuple[Path, Ev
     assert "9.wav" in found.facts["left_out"]["9"]
 
 
+def test_audio_on_another_scale_is_not_evaluated(case: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", 1)
+    samples, rate = soundfile.read(corpus / "0.wav")
+    soundfile.write(corpus / "0.wav", 32_768 * samples, rate, subtype="FLOAT")
+    with pytest.raises(
+        CorpusError, match=r"No utterance could be evaluated\. .*0\.wav: peaks at \d+, where full scale"
+    ):
+        evaluate(ask(case, tmp_path / "out", corpus=corpus, compare={}))
+
+
 def test_what_could_not_be_measured_is_counted_and_explained(whole: tuple[Path, Evaluation]) -> None:
     """In the shortest hum STOI finds too little speech."""
     _, found = whole

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import soundfile
+
+from vocoder.features.audio import find_fault
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
 HELD_OUT = 0.015  # share of utterances that validates, and as many again test
@@ -130,7 +131,7 @@ def check_file(path: Path, sample_rate: int) -> int | str:
         return "empty"
     if rate != sample_rate:
         return f"{rate} Hz instead of {sample_rate}"
-    return len(samples) if np.isfinite(samples).all() else "holds NaN or infinity"
+    return find_fault(samples) or len(samples)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:
