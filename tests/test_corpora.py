@@ -159,6 +159,26 @@ def test_added_utterances_move_no_other():
         assert {u.id for u in part} <= {u.id for u in many[name]}
 
 
+OUTSIDE = ["../outside", "/outside", "a/../../outside", "..", ".", "", "a//b", "a/", "a\0b"]
+
+
+@pytest.mark.parametrize("id_", OUTSIDE, ids=repr)
+def test_an_id_that_leads_out_of_the_corpus_is_refused(tmp_path, id_):
+    write(tmp_path / "outside.wav")
+    root = ljspeech(tmp_path / "corpus", ["a"])
+    with (root / "metadata.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{id_}|Some text.\n")
+    with pytest.raises(
+        CorpusError, match=r"must name a file inside its corpus, but is .*first column of metadata\.csv"
+    ):
+        read_corpus(root)
+
+
+def test_an_id_may_hold_folders_and_points(tmp_path):
+    root = ljspeech(tmp_path, ["a.b/..c/d..e"])
+    assert [u.path.is_file() for u in read_corpus(root)] == [True]
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_fewer_than_three_utterances_cannot_be_split(number):
     with pytest.raises(CorpusError, match=f"need an utterance each, but the corpus has {number}"):

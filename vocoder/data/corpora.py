@@ -26,7 +26,8 @@ class Utterance:
     """One recording.
 
     Attributes:
-        id: Its name within the corpus; decides which split it belongs to.
+        id: Its name within the corpus, which stays inside; decides which split it belongs to. What is made of it has
+            the same name in other folders.
         path: The audio file.
         samples: Its length, at its own rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
@@ -38,6 +39,18 @@ class Utterance:
     samples: int = 0
     corpus: str = ""
     polarity: int = 1
+
+    def __post_init__(self) -> None:
+        if not stays_inside(self.id):
+            raise CorpusError(
+                f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
+                "layout it is the first column of metadata.csv."
+            )
+
+
+def stays_inside(name: str) -> bool:
+    """Say whether a name, put after a folder's and a slash, names something in that folder."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 class CorpusError(ValueError):
