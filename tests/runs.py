@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from lightning.pytorch import Callback
 
 from vocoder.config import to_dict
 from vocoder.training.cli import main
 
 RATE = 8000
+WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
 
 
 def make_corpus(root: Path, number: int = 8) -> Path:
@@ -53,6 +55,32 @@ class Diary(Callback):
             raise Killed(f"at step {self.die_at}")
         with self.path.open("a") as file:
             file.write(json.dumps([trainer.global_step, float(batch["waveform"].double().sum())]) + "\n")
+
+
+class Spoil(Callback):
+    """Spoils the loss of some steps.
+
+    Args:
+        steps: Which, counted from zero.
+        how: `loss` makes the loss NaN and leaves its gradient as it is; `gradient` makes the gradient infinite too.
+        rank: In which of several processes.
+        batch: Which batch of those whose gradients are summed.
+    """
+
+    def __init__(self, steps: list[int], how: str = "gradient", rank: int = 0, batch: int = 0) -> None:
+        self.steps, self.how, self.rank, self.batch = steps, how, rank, batch
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        whole = pl_module.training_step
+
+        def spoiled(batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = whole(batch, batch_idx)
+            here = trainer.global_rank == self.rank and batch_idx % trainer.accumulate_grad_batches == self.batch
+            if trainer.global_step in self.steps and here:
+                loss = loss * float("inf") if self.how == "gradient" else loss + float("nan")
+            return loss
+
+        pl_module.training_step = spoiled
 
 
 def read_diary(path: Path) -> list[tuple[int, float]]:
@@ -103,3 +131,19 @@ def vocoder(command: str, values: dict[str, Any], *options: str) -> None:
         main(arguments)
     finally:
         sys.argv = before
+
+
+def assert_same(one: Any, other: Any, at: str = "", *, tolerance: float = 0.0) -> None:
+    """Equal, however nested; to the last bit unless a tolerance is given."""
+    if isinstance(one, torch.Tensor):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, msg=lambda text: f"{at}: {text}")
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), at
+        for key in one:
+            assert_same(one[key], other[key], f"{at}/{key}", tolerance=tolerance)
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), at
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{at}/{index}", tolerance=tolerance)
+    else:
+        assert one == other, at

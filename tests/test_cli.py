@@ -89,6 +89,15 @@ def test_files_before_a_damaged_one_are_made(folder: Path, capsys: pytest.Captur
     assert sorted(file.name for file in (folder / "out").iterdir()) == ["a.wav", "b.wav"]
 
 
+def test_a_mel_that_no_sound_has_is_an_error_and_makes_no_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(folder / "far.npy", np.load(folder / "a.npy") + 100)
+    assert infer(folder, "a.npy", "far.npy") == 2
+    assert f"{folder / 'far.npy'}: `mel` should be a log-mel between" in complaint(capsys)
+    assert [file.name for file in (folder / "out").iterdir()] == ["a.wav"]
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("without_library")
 def test_that_the_engine_is_the_slow_one_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,7 +298,7 @@ def test_a_file_of_something_else_than_one_mel_is_refused(
 
 @pytest.mark.filterwarnings("default")
 def test_a_warning_names_the_file_and_no_line_of_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(folder / "loud.npy", np.load(folder / "a.npy") + 30)
+    np.save(folder / "loud.npy", np.load(folder / "a.npy") + 15)
     assert infer(folder, "a.npy", "loud.npy") == 0
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"vocoder: warning: {folder / 'loud.npy'}: `mel` should be a log-mel between")

@@ -115,14 +115,16 @@ def test_a_frame_cut_short_is_an_error_after_all_whole_ones(
     assert np.array_equal(np.frombuffer(out, "<i2"), to_levels(model.infer(mel[:, :-1], seed=4)))
 
 
+@pytest.mark.parametrize("value", [float("nan"), -1e4])
 def test_a_broken_frame_is_named(
+    value: float,
     command: list[str],
     model: Vocoder,
     mel: Tensor,
     feed: Callable[[bytes], None],
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    mel[2, 31] = float("nan")
+    mel[2, 31] = value
     feed(as_bytes(mel))
     assert main(command) == 2
     out, err = capfdbinary.readouterr()

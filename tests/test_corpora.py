@@ -82,6 +82,8 @@ def broken(kind: str, path: Path) -> Path:
         write(path, 0)
     elif kind == "nan":
         soundfile.write(path, np.array([0.0, np.nan]), RATE, subtype="FLOAT")
+    elif kind == "scale":
+        soundfile.write(path, np.array([[0.0, 100.0], [0.1, -20_000.0]]), RATE, subtype="FLOAT")
     elif kind == "rate":
         write(path, rate=2 * RATE)
     return path
@@ -91,6 +93,7 @@ REASONS = {
     "text": "unreadable (",
     "empty": "empty",
     "nan": "NaN",
+    "scale": "peaks at 20000, where full scale is 1",
     "rate": "16000 Hz instead of 8000",
     "gone": "missing",
 }
@@ -112,7 +115,7 @@ def test_more_than_one_in_a_hundred_stops_with_the_list_of_them(tmp_path):
     for kind, reason in REASONS.items():
         reasons[broken(kind, tmp_path / kind)] = reason
     utterances = [Utterance(f"u{n}", good) for n in range(300)] + [Utterance(p.stem, p) for p in reasons]
-    with pytest.raises(CorpusError, match=r"needs 99 % .*5 of 305 files cannot be used") as error:
+    with pytest.raises(CorpusError, match=r"needs 99 % .*6 of 306 files cannot be used") as error:
         check_corpus(utterances, RATE)
     for path, reason in reasons.items():
         assert f"{path}: {reason}" in str(error.value).replace("holds NaN", "NaN")
@@ -154,6 +157,26 @@ def test_added_utterances_move_no_other():
     few, many = split(utterances(1000)), split(utterances(1300))
     for name, part in few.items():
         assert {u.id for u in part} <= {u.id for u in many[name]}
+
+
+OUTSIDE = ["../outside", "/outside", "a/../../outside", "..", ".", "", "a//b", "a/", "a\0b"]
+
+
+@pytest.mark.parametrize("id_", OUTSIDE, ids=repr)
+def test_an_id_that_leads_out_of_the_corpus_is_refused(tmp_path, id_):
+    write(tmp_path / "outside.wav")
+    root = ljspeech(tmp_path / "corpus", ["a"])
+    with (root / "metadata.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{id_}|Some text.\n")
+    with pytest.raises(
+        CorpusError, match=r"must name a file inside its corpus, but is .*first column of metadata\.csv"
+    ):
+        read_corpus(root)
+
+
+def test_an_id_may_hold_folders_and_points(tmp_path):
+    root = ljspeech(tmp_path, ["a.b/..c/d..e"])
+    assert [u.path.is_file() for u in read_corpus(root)] == [True]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -130,6 +130,38 @@ def test_a_damaged_recording_is_named_and_the_rest_goes_on(whole: tuple[Path, Ev
     assert "9.wav" in found.facts["left_out"]["9"]
 
 
+@pytest.mark.parametrize("id_", ["../../escaped", "{root}/escaped"])
+def test_no_id_writes_outside_the_output_folder(case: Path, tmp_path: Path, id_: str) -> None:
+    corpus, id_ = tmp_path / "corpus", id_.format(root=tmp_path)
+    make_corpus(corpus / "wavs", 1)
+    make_corpus(tmp_path / "escaped", 1)
+    (corpus / "metadata.csv").write_text(f"0|Text.\n{id_}/0|Text.\n")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CorpusError, match=r"must name a file inside its corpus, but is .*escaped"):
+        evaluate(ask(case, tmp_path / "out", corpus=corpus, compare={}))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "/a", ""])
+def test_no_system_s_name_leads_out_of_the_output_folder(case: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"--compare needs a name of letters"):
+        evaluate(ask(case, tmp_path / "out", compare={name: case / "other"}))
+    shutil.copytree(case / "model", tmp_path / "...ckpt")  # without its suffix: the folder above
+    with pytest.raises(ValueError, match=r"name becomes a folder's, but is '\.\.'\. Rename the model"):
+        evaluate(ask(case, tmp_path / "out", model=str(tmp_path / "...ckpt")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_audio_on_another_scale_is_not_evaluated(case: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", 1)
+    samples, rate = soundfile.read(corpus / "0.wav")
+    soundfile.write(corpus / "0.wav", 32_768 * samples, rate, subtype="FLOAT")
+    with pytest.raises(
+        CorpusError, match=r"No utterance could be evaluated\. .*0\.wav: peaks at \d+, where full scale"
+    ):
+        evaluate(ask(case, tmp_path / "out", corpus=corpus, compare={}))
+
+
 def test_what_could_not_be_measured_is_counted_and_explained(whole: tuple[Path, Evaluation]) -> None:
     """In the shortest hum STOI finds too little speech."""
     _, found = whole

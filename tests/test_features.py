@@ -360,10 +360,21 @@ def test_a_file_without_samples_is_named(tmp_path: Path) -> None:
         load_audio(tmp_path / "nothing.wav", SAMPLE_RATE)
 
 
+@pytest.mark.parametrize("peak", [4.01, -20_000.0, 1e30])
+def test_a_file_on_another_scale_is_named_and_an_overshoot_is_none(tmp_path: Path, peak: float) -> None:
+    for name, value in (("far.wav", peak), ("near.wav", math.copysign(3.99, peak))):
+        soundfile.write(tmp_path / name, np.array([[0.0, 0.1], [value, 0.1]]), SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(
+        ValueError, match=rf"far\.wav peaks at {abs(peak):g}, where full scale is 1".replace("+", r"\+")
+    ):
+        load_audio(tmp_path / "far.wav", SAMPLE_RATE)
+    assert len(load_audio(tmp_path / "near.wav", SAMPLE_RATE)) == 2
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_file_with_infinite_values_is_named(tmp_path: Path, value: float) -> None:
     soundfile.write(tmp_path / "infinite.wav", np.array([0.0, value]), SAMPLE_RATE, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"infinite\.wav holds values that are not finite"):
+    with pytest.raises(ValueError, match=r"infinite\.wav holds NaN or infinity"):
         load_audio(tmp_path / "infinite.wav", SAMPLE_RATE)
 
 

@@ -19,7 +19,7 @@ import torch
 from conftest import tiny_config
 
 pytest.importorskip("lightning")
-from runs import Killed, make_corpus, read_diary, recipe, vocoder
+from runs import WHAT_TRAINING_KNOWS, Killed, assert_same, make_corpus, read_diary, recipe, vocoder
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -59,25 +59,6 @@ def start(root: Path, values: dict[str, Any], *options: str) -> subprocess.Popen
 def checkpoints(root: Path) -> dict[str, dict[str, Any]]:
     """Every checkpoint of a run, by name: each loads, or this fails."""
     return {p.name: torch.load(p, weights_only=True) for p in (root / "run" / "checkpoints").glob("*.ckpt")}
-
-
-def assert_same(one: Any, other: Any, at: str = "", *, tolerance: float = 0.0) -> None:
-    """Equal, however nested; to the last bit unless a tolerance is given."""
-    if isinstance(one, torch.Tensor):
-        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, msg=lambda text: f"{at}: {text}")
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), at
-        for key in one:
-            assert_same(one[key], other[key], f"{at}/{key}", tolerance=tolerance)
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), at
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{at}/{index}", tolerance=tolerance)
-    else:
-        assert one == other, at
-
-
-WHAT_TRAINING_KNOWS = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
 
 
 @pytest.fixture(scope="module")

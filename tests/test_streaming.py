@@ -329,7 +329,7 @@ def test_after_flush_nothing_follows(model: Vocoder, mel: Tensor) -> None:
             call()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e4])
 def test_a_broken_frame_is_named_and_the_stream_goes_on_without_it(model: Vocoder, mel: Tensor, value: float) -> None:
     stream = model.stream()
     first = stream.push(mel[:, :12])
@@ -375,7 +375,7 @@ def test_a_chunk_of_another_shape_is_refused(model: Vocoder, mel: Tensor, change
 
 def test_what_looks_like_another_dialect_is_warned_of_once_when_enough_has_come(model: Vocoder) -> None:
     stream, enough = model.stream(), look_frames(model.mel)
-    loud = torch.full((8, enough // 2 + 1), 60.0)
+    loud = torch.full((8, enough // 2 + 1), 12.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stream._advance = lambda mel, *, last: torch.empty(0)  # type: ignore[method-assign]  # none of it need be heard
@@ -391,7 +391,7 @@ def test_what_looks_like_another_dialect_is_warned_of_once_when_enough_has_come(
 
 def test_a_short_stream_is_looked_at_when_it_ends(model: Vocoder) -> None:
     stream = model.stream()
-    stream.push(torch.full((8, 4), 60.0))
+    stream.push(torch.full((8, 4), 12.0))
     with pytest.warns(UserWarning, match="looks like another dialect"):
         stream.flush()
 

@@ -19,7 +19,7 @@ from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.layout import shape_rule
-from vocoder.inference.checks import DialectWarning, check_mel, warn_of_other_dialects
+from vocoder.inference.checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
 MEL_SUFFIXES = (".npy", ".pt")
@@ -92,11 +92,11 @@ def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> It
     for source in sources:
         try:
             mel = read_mel(source, dialect)
+            _look(source, mel, dialect)
         except (OSError, ValueError):
             if group:
                 yield group  # the files before a damaged one are made
             raise
-        _warn(source, mel, dialect)
         group[source] = mel
         total += _count_frames(mel, dialect)
         if total >= frames:
@@ -131,11 +131,16 @@ def _infer_group(
             model.infer_many(mels.values(), utterance=numbers, progress=bar.update, finished=save, **keep)
 
 
-def _warn(source: Path, mel: Tensor, dialect: MelConfig) -> None:
-    """What `infer` would warn of, with the file's name."""
+def _look(source: Path, mel: Tensor, dialect: MelConfig) -> None:
+    """What `infer` would refuse or warn of, with the file's name."""
+    mels = check_mel(mel, dialect)
+    try:
+        check_values(mels, dialect)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_other_dialects(check_mel(mel, dialect), dialect)
+        warn_of_other_dialects(mels, dialect)
     for one in caught:
         warnings.warn(f"{source}: {one.message}", one.category, stacklevel=1)
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vocoder.config import MelConfig
 from vocoder.features.audio import to_levels
+from vocoder.inference.checks import is_far_off
 from vocoder.inference.vocoder import Vocoder
 
 KEPT = (
@@ -36,7 +38,7 @@ def run_stream(options: argparse.Namespace) -> None:
     try:
         try:
             for frames in read_frames(sys.stdin.buffer, stream.dialect.n_mels):
-                for part in split_before_broken(frames):
+                for part in split_before_broken(frames, stream.dialect):
                     chunk = torch.from_numpy(part)
                     _write(sys.stdout.buffer, stream.push(chunk.T if bands_first else chunk))
         except ValueError:  # a broken frame: the sound of those before it is not lost
@@ -66,10 +68,11 @@ def read_frames(file: BinaryIO, n_mels: int) -> Iterator[npt.NDArray[np.float32]
         )
 
 
-def split_before_broken(frames: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """In two, if one holds NaN or infinity: those before it, and the rest."""
-    finite = np.isfinite(frames).all(axis=1)
-    return [frames] if finite.all() else np.split(frames, [int(finite.argmin())])
+def split_before_broken(frames: npt.NDArray[np.float32], dialect: MelConfig) -> list[npt.NDArray[np.float32]]:
+    """In two, if the stream will refuse one (NaN, infinity, or what no sound has): those before it, and the rest."""
+    mels = torch.from_numpy(frames).T[None]
+    broken = (~mels.isfinite().all(dim=1) | is_far_off(mels, dialect))[0]
+    return np.split(frames, [int(broken.int().argmax())]) if broken.any() else [frames]
 
 
 def _write(file: BinaryIO, waveform: Tensor) -> None:

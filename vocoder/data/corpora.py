@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import soundfile
+
+from vocoder.features.audio import find_fault
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
 HELD_OUT = 0.015  # share of utterances that validates, and as many again test
@@ -25,7 +26,8 @@ class Utterance:
     """One recording.
 
     Attributes:
-        id: Its name within the corpus; decides which split it belongs to.
+        id: Its name within the corpus, which stays inside; decides which split it belongs to. What is made of it has
+            the same name in other folders.
         path: The audio file.
         samples: Its length, at its own rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
@@ -37,6 +39,18 @@ class Utterance:
     samples: int = 0
     corpus: str = ""
     polarity: int = 1
+
+    def __post_init__(self) -> None:
+        if not stays_inside(self.id):
+            raise CorpusError(
+                f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
+                "layout it is the first column of metadata.csv."
+            )
+
+
+def stays_inside(name: str) -> bool:
+    """Say whether a name, put after a folder's and a slash, names something in that folder."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 class CorpusError(ValueError):
@@ -130,7 +144,7 @@ def check_file(path: Path, sample_rate: int) -> int | str:
         return "empty"
     if rate != sample_rate:
         return f"{rate} Hz instead of {sample_rate}"
-    return len(samples) if np.isfinite(samples).all() else "holds NaN or infinity"
+    return find_fault(samples) or len(samples)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:

@@ -143,10 +143,18 @@ class RandomSegments(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         """Cut a segment: the items of `Cut`, and `seed` (), from which the noise that training adds to it follows."""
         random = np.random.default_rng((self.seed, index))
-        chosen = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.utterances) - 1)
+        chosen = self._choose(random)
         item = self.cut(self.utterances[chosen], int(random.integers(self.starts[chosen])), self.frames)
         waveform = self.augmentation(item["waveform"], random)
         return {**item, "waveform": waveform, "seed": torch.tensor(int(random.integers(2**63)))}
+
+    def utterance(self, index: int) -> Utterance:
+        """Say which utterance a segment is cut from."""
+        return self.utterances[self._choose(np.random.default_rng((self.seed, index)))]
+
+    def _choose(self, random: np.random.Generator) -> int:
+        """Draw the place of an utterance; the first that is drawn for a segment."""
+        return min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.utterances) - 1)
 
 
 class WholeUtterances(Dataset[Item]):

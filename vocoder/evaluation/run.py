@@ -15,7 +15,7 @@ import torch
 
 import vocoder
 from vocoder.config import to_dict
-from vocoder.data.corpora import CorpusError, read_corpus, read_transcripts, split
+from vocoder.data.corpora import CorpusError, read_corpus, read_transcripts, split, stays_inside
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
@@ -114,6 +114,8 @@ def plan(request: Request) -> Setting:
     name = Path(request.model).expanduser().resolve().name.removesuffix(".ckpt")
     if name in (ORIGINAL, GRIFFIN_LIM):
         raise ValueError(f"A model's name must be none of the other systems', but is {name!r}. Rename its folder.")
+    if not stays_inside(name):
+        raise ValueError(f"A model's name becomes a folder's, but is {name!r}. Rename the model.")
     taken = [ORIGINAL, name, GRIFFIN_LIM]
     for other in request.compare:
         if other in taken or not other.replace("-", "").replace("_", "").replace(".", "").isalnum():

@@ -14,6 +14,11 @@ import soundfile
 import torch
 from torch import Tensor
 
+# The largest sample that a file may hold, +12 dB of full scale. Between two samples a limiter's output overshoots by
+# some 3 dB, and a decoder's or a mix that was never limited by a few more; whatever is louder is written on another
+# scale, of which 16-bit integers' is the most common: there any speech peaks in the hundreds at least.
+LOUDEST_PEAK = 4.0
+
 WRITTEN_SAMPLES = 2**20  # at a time, so that a long waveform is not in memory a second time
 
 
@@ -25,11 +30,11 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
         sample_rate: Wanted, in Hz.
 
     Returns:
-        Waveform (time,), in [-1, 1].
+        Waveform (time,), in [-1, 1] but for overshoots.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, not audio, empty, or holds values that are not finite.
+        ValueError: The file is damaged, not audio, empty, or holds values that are not finite or far off the scale.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,9 +45,20 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
         raise ValueError(f"{path} cannot be read as audio: {error.error_string} Is it damaged?") from error
     if len(samples) == 0:
         raise ValueError(f"{path} holds no samples.")
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds values that are not finite (NaN or infinity). Render the file again.")
+    fault = find_fault(samples)
+    if fault:
+        raise ValueError(f"{path} {fault}. Render the file again.")
     return resample(torch.from_numpy(samples.mean(axis=1)), source_rate, sample_rate)
+
+
+def find_fault(samples: npt.NDArray[np.float32]) -> str:
+    """Say what makes samples useless as a waveform, as the end of a sentence; empty if nothing does."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(peak):
+        return "holds NaN or infinity"
+    if peak > LOUDEST_PEAK:
+        return f"peaks at {peak:g}, where full scale is 1, and more than {LOUDEST_PEAK:g} is another scale"
+    return ""
 
 
 def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:

@@ -19,6 +19,10 @@ from vocoder.features.layout import shape_rule, to_bands_first
 
 LOOK_SECONDS = 1.5  # of a mel, by which one sees whether it can be what it is said to be
 
+# How far beyond its dialect's range a value may lie, in widths of that range: a width is some 100 dB, more than any
+# acoustic model overshoots, and beyond it no sound lies. What the mel says then soon leaves float32.
+BEYOND = 1.0
+
 # What of a dialect shows in its values; of the others only recordings would tell.
 VALUES = ("n_mels", "log", "shift", "scale", "clip", "mel_norm", "power")
 
@@ -41,13 +45,14 @@ def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
 
 
 def check_chunk(mel: Any, dialect: MelConfig, seen: int) -> Tensor:
-    """As `check_mel`, for the next frames of one utterance, possibly none, `seen` having come before."""
+    """As `check_mel` and `check_values`, for the next frames of one utterance, possibly none, `seen` having come."""
     mels = to_bands_first(mel, dialect)
     if len(mels) != 1:
         raise ValueError(f"A stream takes one utterance, but `mel` is a batch of {len(mels)}. Make a stream for each.")
     broken = ~mels.isfinite().all(dim=1)
     if broken.any():
         raise ValueError(_about_broken(f"frame {seen + int(broken[0].nonzero()[0])} of the stream", broken))
+    check_values(mels, dialect, seen)
     return mels
 
 
@@ -56,6 +61,72 @@ def _about_broken(which: str, broken: Tensor) -> str:
         f"`mel` must be finite, but {which} is the first of {int(broken.sum())} that hold NaN or infinity. "
         "Clamp the spectrum before its logarithm, or look at the model that made it."
     )
+
+
+def check_values(mels: Tensor, dialect: MelConfig, seen: int | None = None) -> None:
+    """Refuse what no sound has in a dialect; what is merely doubtful is warned of, see `warn_of_other_dialects`.
+
+    Args:
+        mels: The mels (batch, n_mels, frames), finite.
+        dialect: The dialect that they are said to be of.
+        seen: The number of frames that came before in a stream; None for whole utterances.
+
+    Raises:
+        ValueError: A value lies further beyond the dialect's range than `BEYOND` allows.
+    """
+    far = is_far_off(mels, dialect)
+    if not far.any():
+        return
+    utterance, frame = (int(position) for position in far.nonzero()[0])
+    which = f"frame {frame} of utterance {utterance}" if seen is None else f"frame {seen + frame} of the stream"
+    raise ValueError(
+        f"{_about_range(mels, dialect)}: {which} is the first of {int(far.sum())} that no sound has in this dialect."
+        f"{_suggest(mels, dialect)} `vocoder dialects` lists those that are known."
+    )
+
+
+def is_far_off(mels: Tensor, dialect: MelConfig) -> Tensor:
+    """Say of each frame (batch, frames) whether a value of it lies far outside the dialect's range."""
+    low, high = dialect.value_range
+    slack = BEYOND * (high - low)
+    return ((mels < low - slack) | (mels > high + slack)).any(dim=1)
+
+
+def check_made(waveform: Tensor) -> Tensor:
+    """Pass on what a network has made, if it is a waveform.
+
+    Raises:
+        ValueError: It holds NaN or infinity.
+    """
+    if not waveform.isfinite().all():
+        raise ValueError(
+            "A waveform must be finite, but the network made NaN or infinity. Look at the mel, which may be no speech, "
+            "and, if `vocoder infer` of real speech ends like this too, at the model."
+        )
+    return waveform
+
+
+def _about_range(mels: Tensor, dialect: MelConfig) -> str:
+    """What values should be, and what they are: the beginning of a message."""
+    low, high = dialect.value_range
+    return (
+        f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {dialect.log}), but lies between "
+        f"{_brief(float(mels.min()))} and {_brief(float(mels.max()))}"
+    )
+
+
+def _brief(value: float) -> str:
+    return f"{value:.1f}" if abs(value) < 1e5 else f"{value:.1e}"
+
+
+def _suggest(mels: Tensor, dialect: MelConfig) -> str:
+    """Whose a mel could be, as a question and its remedy; empty if nobody's is known."""
+    names = guess_dialect(mels[:, :, : look_frames(dialect)], dialect.n_mels)
+    if names:
+        return f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}."
+    if dialect.value_range[0] < 0 <= float(mels.min()):
+        return " None of it is negative: is it a magnitude? Then take its logarithm."
+    return ""
 
 
 class DialectWarning(UserWarning):
@@ -73,17 +144,14 @@ def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
         Whether it has warned.
     """
     low, high = dialect.value_range
-    lowest, highest = float(mels.min()), float(mels.max())
     enough = look_frames(dialect)
     names = guess_dialect(mels[:, :, :enough], dialect.n_mels)
     denied = mels.shape[-1] >= enough and _is_denied(names, dialect)
-    if _is_within(lowest, highest, low, high) and not denied:
+    if _is_within(float(mels.min()), float(mels.max()), low, high) and not denied:
         return False
-    guess = f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}." if names else ""
     warnings.warn(
-        f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {dialect.log}), but lies between "
-        f"{lowest:.1f} and {highest:.1f}: it looks like another dialect, and may sound like noise.{guess} "
-        "`vocoder dialects` lists those that are known.",
+        f"{_about_range(mels, dialect)}: it looks like another dialect, and may sound like noise."
+        f"{_suggest(mels, dialect)} `vocoder dialects` lists those that are known.",
         DialectWarning,
         stacklevel=_levels_to_caller(),
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 from vocoder.config import MelConfig, WaveformConfig
 from vocoder.engines import Engine
 from vocoder.inference.batching import Draw, continue_waveform
-from vocoder.inference.checks import check_chunk, look_frames, warn_of_other_dialects
+from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
 from vocoder.inference.conditioner import Conditioner
 from vocoder.inference.restoring import Restorer
 from vocoder.model.wavenet import Conditioning
@@ -129,7 +129,7 @@ class Stream:
     def _advance(self, mel: Tensor, *, last: bool) -> Tensor:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
         conditioning = self._conditioner.push(mel.to(self._device), last=last)
-        waveform = self._restore(self._generate(conditioning))[0]
+        waveform = self._restore(check_made(self._generate(conditioning)))[0]
         self._closed = ""
         return waveform
 

@@ -20,10 +20,12 @@ from vocoder.inference.batching import Utterance, generate_whole, run_side_by_si
 from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
     check_fold,
+    check_made,
     check_mel,
     check_numbers,
     check_speaker,
     check_temperature,
+    check_values,
     check_voiced_temperature,
     warn_of_other_dialects,
 )
@@ -193,6 +195,7 @@ class Vocoder:
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
         mels, fold = check_mel(mel, source), check_fold(fold)
+        check_values(mels, source)
         warn_of_other_dialects(mels, source)
         speakers = self._on_device(check_speaker(speaker, self.config.network.num_speakers, len(mels)))
         numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
@@ -353,6 +356,7 @@ class Vocoder:
                 mel = check_mel(mel, source)
                 if len(mel) != 1:
                     raise ValueError(f"it must be one utterance, but is a batch of {len(mel)}. Pass them one by one.")
+                check_values(mel, source)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Utterance {index}: {error}") from error
             warned = warned or warn_of_other_dialects(mel, source)
@@ -383,7 +387,7 @@ class Vocoder:
         return None if speakers is None else speakers.to(self._device)
 
     def _restore(self, waveform: Tensor) -> Tensor:
-        return Restorer(self.config.waveform, len(waveform))(waveform)
+        return Restorer(self.config.waveform, len(waveform))(check_made(waveform))
 
     def _noise(self, seed: int, utterances: Sequence[int], start: int, length: int) -> Tensor:
         return draw_noise(self.network.distribution, seed, utterances, start, length).to(self._device)

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from vocoder.training.finite import FiniteSteps
+
 
 def decay_after(updates: float, most: float) -> float:
     """Give how much of the average an update keeps, from 2/11 at first up to `most`.
@@ -41,10 +43,16 @@ class AveragedWeights(WeightAveraging):
 
     Args:
         decay: The decay of a long run; see `decay_after`.
+        steps: What decides on each step: one that was left out does not count.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, steps: FiniteSteps) -> None:
         super().__init__(use_buffers=False, multi_avg_fn=moving_average(decay))
+        self.steps = steps
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Follow each step that was taken."""
+        return super().should_update(step_idx, epoch_idx) and self.steps.in_a_row == 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep the average where training runs: at this point the module itself is still on the CPU."""

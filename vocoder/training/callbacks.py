@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vocoder.training.averaging import AveragedWeights
+from vocoder.training.finite import FiniteSteps
 from vocoder.training.listen import Listen
 
 
@@ -38,9 +39,11 @@ def default_callbacks(
         enable_version_counter=False,  # a folder has one last checkpoint, the latest run's
     )
     listen = [Listen(root / "samples", clip_frames, clips)] if clip_frames else []
+    steps = FiniteSteps()
     return [
         *listen,  # before the average, which gives the validated weights back when an epoch ends
-        AveragedWeights(ema_decay),
+        AveragedWeights(ema_decay, steps),
+        steps,  # after the average, which brings itself into a checkpoint
         last,
         BestCheckpoint(folder, "val/nll_bits", "min", "best-{step}-{val/nll_bits:.4f}"),
         BestCheckpoint(folder, "val/pesq", "max", "best-pesq-{step}-{val/pesq:.3f}"),
@@ -103,8 +106,9 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if it is the best so far: PESQ may not be installed, or fail for all clips."""
-        if self.monitor in trainer.callback_metrics:
+        """Save if it is the best so far: PESQ may not be installed, or fail for all clips, and NaN is no value."""
+        value = trainer.callback_metrics.get(self.monitor or "")
+        if value is not None and bool(torch.isfinite(value)):
             super().on_validation_end(trainer, pl_module)
 
 

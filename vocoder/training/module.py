@@ -194,10 +194,11 @@ class VocoderModule(LightningModule):
         self.log(f"{stage}/nll_bits", nll / math.log(2), batch_size=samples, sync_dist=True, prog_bar=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient's norm before clipping."""
+        """Log the gradient's norm before clipping; a step that is left out has none."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and (self.trainer.global_step + 1) % every == 0:
-            self.log("train/gradient_norm", grad_norm(self.network, norm_type=2)["grad_2.0_norm_total"])
+        norms = grad_norm(self.network, norm_type=2) if every and (self.trainer.global_step + 1) % every == 0 else {}
+        if norms:
+            self.log("train/gradient_norm", norms["grad_2.0_norm_total"])
 
     def configure_optimizers(self) -> MuonAdamW:
         """Give the optimizer: Muon for the matrices from the dilated layers on, AdamW for the rest.
