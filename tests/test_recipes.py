@@ -13,7 +13,6 @@ pytest.importorskip("lightning")
 from lightning.pytorch.cli import LightningCLI
 
 from vocoder.data.datamodule import VocoderDataModule
-from vocoder.engines.library import library_obstacle
 from vocoder.training.cli import TRAINER, VocoderCLI
 from vocoder.training.module import VocoderModule
 
@@ -81,7 +80,6 @@ def test_a_recipe_without_an_end_does_not_fall_but_averages(name, monkeypatch):
     assert 0 < cli.config.run.ema_decay < 1
 
 
-@pytest.mark.skipif(library_obstacle() is not None, reason="there is no compiled library")
 @pytest.mark.parametrize("name", VOICES)
 def test_the_second_stage_of_a_voice_changes_how_it_is_trained_and_nothing_else(name, monkeypatch):
     first, second = parse(name, monkeypatch), parse(name, monkeypatch, "--config", str(BY_EAR))

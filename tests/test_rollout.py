@@ -130,5 +130,6 @@ def test_networks_that_cannot_be_followed_are_refused(network):
 
 
 def test_without_the_library_training_by_ear_is_refused(without_library):
-    with pytest.raises(ValueError, match="compiled code"):
-        check_rollout(NetworkConfig())
+    network, conditioning = network_and_conditioning(**SHAPES["a step of four"])
+    with pytest.raises(RuntimeError, match=r"compiled code.*`--model.free_running 0`"):
+        Rollout(network, conditioning, noise_of(network))

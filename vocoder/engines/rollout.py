@@ -21,7 +21,7 @@ def check_rollout(config: NetworkConfig) -> None:
     """Refuse networks that cannot be followed back in time.
 
     Raises:
-        ValueError: The law is no single Gaussian or logistic, the network reads no excitations, or there is no library.
+        ValueError: The law is no single Gaussian or logistic, or the network reads no excitations.
     """
     law = config.distribution
     if law.name == "mu_law_categorical" or law.num_components > 1 or not config.recent_excitations:
@@ -30,9 +30,6 @@ def check_rollout(config: NetworkConfig) -> None:
             f"law, but this one has recent_excitations {config.recent_excitations} and the distribution {law.name} "
             f"with num_components {law.num_components}. Set `--model.free_running 0`."
         )
-    missing = library_obstacle()
-    if missing:
-        raise ValueError(f"Free copies are made by compiled code, but there is none. {missing}")
 
 
 class Rollout:
@@ -47,12 +44,17 @@ class Rollout:
 
     Attributes:
         waveform: The segments (batch, time), float32.
+
+    Raises:
+        RuntimeError: There is no compiled library here.
     """
 
     @torch.no_grad()
     def __init__(self, network: WaveNet, conditioning: Conditioning, noise: Tensor) -> None:
         library = load_library()
-        assert library is not None  # or `check_rollout` had refused
+        if library is None:
+            remedy = f"{library_obstacle()} Or train without: `--model.free_running 0`."
+            raise RuntimeError(f"Free copies are made by compiled code, and there is none. {remedy}")
         self._library, self._shape = library, describe(network)
         self._weights = np.concatenate([w.detach().float().cpu().numpy().ravel() for w in list_weights(network)])
         (self.batch, time), steps = noise.shape, noise.shape[1] // network.samples_per_step

@@ -52,11 +52,11 @@ struct RolloutRoom {  // to work in
   Floats *h, *x, *a, *z, *s, *places, *near, *inputs, *echoes;
 
   RolloutRoom(Arena &arena, const Shape &shape, int steps) {
-    int slots = 0;
-    for (int l = 0; l < shape.layers; l++) slots += (shape.kernel_size - 1) * shape.dilation[l];
+    size_t slots = 0;
+    for (int l = 0; l < shape.layers; l++) slots += (size_t)(shape.kernel_size - 1) * shape.dilation[l];
     const size_t samples = (size_t)steps * shape.step;
     waveform = arena.take<Floats>(samples), excitation = arena.take<Floats>(samples);
-    past = arena.take<Floats>((size_t)slots * shape.residual);
+    past = arena.take<Floats>(slots * shape.residual);
     h = arena.take<Floats>(shape.conditioning + shape.speaker);
     x = arena.take<Floats>(shape.residual), a = arena.take<Floats>(2 * shape.half);
     z = arena.take<Floats>((size_t)shape.layers * shape.half), s = arena.take<Floats>(shape.skip);
