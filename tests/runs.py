@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,20 @@ def vocoder(command: str, values: dict[str, Any], *options: str) -> None:
         main(arguments)
     finally:
         sys.argv = before
+
+
+def start(root: Path, values: dict[str, Any], *options: str) -> subprocess.Popen[bytes]:
+    """`vocoder fit` in a process of its own, which can be killed."""
+    (root / "train.yaml").write_text(json.dumps(values))
+    tests = Path(__file__).parent
+    with (root / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vocoder", "fit", "--config", str(root / "train.yaml"), *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)]), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
 
 def assert_same(one: Any, other: Any, at: str = "", *, tolerance: float = 0.0) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ import torch
 from conftest import tiny_config
 
 pytest.importorskip("lightning")
-from runs import WHAT_TRAINING_KNOWS, Killed, assert_same, make_corpus, read_diary, recipe, vocoder
+from runs import WHAT_TRAINING_KNOWS, Killed, assert_same, make_corpus, read_diary, recipe, start, vocoder
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -40,20 +36,6 @@ def tiny_recipe(root: Path, *, die_at: int | None = None, by_signal: bool = Fals
     config = tiny_config(dilation_cycles=1)
     diary = {"path": str(root / "diary"), "die_at": die_at, "by_signal": by_signal}
     return recipe(root, config.mel, config.network, diary=diary, enable_model_summary=False, **trainer)
-
-
-def start(root: Path, values: dict[str, Any], *options: str) -> subprocess.Popen[bytes]:
-    """`vocoder fit` in a process of its own, which can be killed."""
-    (root / "train.yaml").write_text(json.dumps(values))
-    tests = Path(__file__).parent
-    with (root / "log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "vocoder", "fit", "--config", str(root / "train.yaml"), *options],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)]), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
 
 
 def checkpoints(root: Path) -> dict[str, dict[str, Any]]:

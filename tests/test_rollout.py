@@ -129,6 +129,17 @@ def test_networks_that_cannot_be_followed_are_refused(network):
         check_rollout(network)
 
 
+def test_noise_and_gradients_of_another_shape_are_refused():
+    """The library reads as many numbers as it expects, whatever there are."""
+    network, conditioning = network_and_conditioning(**SHAPES["a step of four"])
+    noise = noise_of(network)
+    for wrong in (noise[:, :-4], noise[:-1]):
+        with pytest.raises(ValueError, match="`noise` must be of shape"):
+            Rollout(network, conditioning, wrong)
+        with pytest.raises(ValueError, match="`gradient` must be of shape"):
+            Rollout(network, conditioning, noise).pull(wrong)
+
+
 def test_without_the_library_training_by_ear_is_refused(without_library):
     network, conditioning = network_and_conditioning(**SHAPES["a step of four"])
     with pytest.raises(RuntimeError, match=r"compiled code.*`--model.free_running 0`"):

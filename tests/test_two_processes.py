@@ -11,8 +11,7 @@ import torch
 from conftest import tiny_config
 
 pytest.importorskip("lightning")
-from runs import make_corpus, recipe
-from test_resume import assert_same, start
+from runs import assert_same, make_corpus, recipe, start
 
 
 def trained(root: Path, *, processes: int, steps: int, free_running: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vocoder.config import NetworkConfig
 from vocoder.engines.library import RolloutJob, chosen_instruction_set, library_obstacle, load_library
-from vocoder.engines.native import describe, list_weights
+from vocoder.engines.native import describe, list_weights, shape_obstacle
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 LANES = 16  # rows come in multiples of so many: the widest vector's
@@ -46,17 +46,23 @@ class Rollout:
         waveform: The segments (batch, time), float32.
 
     Raises:
-        RuntimeError: There is no compiled library here.
+        RuntimeError: There is no compiled library here, or it cannot handle a network of this size.
+        ValueError: The network cannot be followed, or noise and conditioning are not of one length and number.
     """
 
     @torch.no_grad()
     def __init__(self, network: WaveNet, conditioning: Conditioning, noise: Tensor) -> None:
+        check_rollout(network.config)
         library = load_library()
-        if library is None:
-            remedy = f"{library_obstacle()} Or train without: `--model.free_running 0`."
-            raise RuntimeError(f"Free copies are made by compiled code, and there is none. {remedy}")
+        obstacle = library_obstacle() or shape_obstacle(network)
+        if library is None or obstacle:
+            raise RuntimeError(
+                f"Free copies are made by compiled code, and there must be some that can run the network: {obstacle} "
+                "Or train without: `--model.free_running 0`."
+            )
         self._library, self._shape = library, describe(network)
         self._weights = np.concatenate([w.detach().float().cpu().numpy().ravel() for w in list_weights(network)])
+        _require_shape("noise", noise, (len(conditioning.scale), conditioning.frames * network.hop_length))
         (self.batch, time), steps = noise.shape, noise.shape[1] // network.samples_per_step
         rows = -(-self.batch // LANES) * LANES
         self._instruction_set = chosen_instruction_set().encode()
@@ -84,7 +90,11 @@ class Rollout:
 
         Args:
             gradient: The loss' derivative by each sample alone (batch, time).
+
+        Raises:
+            ValueError: The gradient is not of the waveform's shape.
         """
+        _require_shape("gradient", gradient, tuple(self.waveform.shape))
         gradient, scale = gradient.float().cpu(), self._arrays["scale"].T[: self.batch]
         scale = scale.repeat_interleave(gradient.shape[1] // scale.shape[1], dim=1)
         bound = BOUND * (gradient * scale).square().mean(dim=1).sqrt()
@@ -99,6 +109,12 @@ class Rollout:
         weights, shape = self._weights.ctypes.data, ctypes.addressof(self._shape)
         if not self._library.vocoder_rollout(self._instruction_set, shape, weights, ctypes.addressof(job), back):
             raise MemoryError("There is not enough memory to make segments freely. Take fewer, or shorter ones.")
+
+
+def _require_shape(name: str, array: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse an array that the library would read beyond its end."""
+    if array.shape != shape:
+        raise ValueError(f"`{name}` must be of shape {shape}, one number for each sample, but is {tuple(array.shape)}.")
 
 
 def _by_lane(array: Tensor, rows: int, fill: float = 0.0) -> Tensor:

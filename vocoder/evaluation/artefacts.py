@@ -1,4 +1,4 @@
-"""What goes wrong now and then: bursts of noise, clicks, and a level that creeps away from the recording's.
+"""The faults that come now and then: bursts of noise, clicks, and a level that creeps away from the recording's.
 
 A mean hides these: one click in ten seconds of good speech changes no distance, and everybody hears it. So they are
 counted, where the copy has what the recording does not have at that time. The formulas are our own. At their thresholds

@@ -107,7 +107,7 @@ def check_made(waveform: Tensor) -> Tensor:
 
 
 def _about_range(mels: Tensor, dialect: MelConfig) -> str:
-    """What values should be, and what they are: the beginning of a message."""
+    """Say what values should be and what they are, as the beginning of a message."""
     low, high = dialect.value_range
     return (
         f"`mel` should be a log-mel between about {low:.1f} and {high:.1f} (log: {dialect.log}), but lies between "

@@ -43,7 +43,7 @@ class AveragedWeights(WeightAveraging):
 
     Args:
         decay: The decay of a long run; see `decay_after`.
-        steps: What decides on each step: one that was left out does not count.
+        steps: The callback that decides on each step; one that it leaves out does not count.
     """
 
     def __init__(self, decay: float, steps: FiniteSteps) -> None:
