@@ -81,6 +81,9 @@ def test_the_card_says_how_samples_are_drawn():
     sharpened = bundle._replace(config=replace(bundle.config, sampling=SamplingConfig(0.85)))
     said = "the network's own law, its spread times 0.85 where the mel is voiced (`voiced_temperature`)"
     assert rows(write_card(sharpened, NAME))["sampling"] == said
+    corrected = bundle._replace(config=replace(bundle.config, sampling=SamplingConfig(correction_passes=2)))
+    said = "the network's own law; 2 passes correct the mel (`correction_passes`)"
+    assert rows(write_card(corrected, NAME))["sampling"] == said
 
 
 def test_a_dialect_with_a_name_is_called_by_it():

@@ -215,6 +215,13 @@ def test_a_voiced_temperature_lies_above_zero_and_at_most_at_one(temperature: fl
         SamplingConfig(temperature)
 
 
+@pytest.mark.parametrize("passes", [-1, 17, 1.5, True, "2"])
+def test_the_passes_of_a_correction_are_from_none_to_sixteen(passes: Any) -> None:
+    message = rf"correction_passes must be a whole number from 0 to 16, but is {passes!r}\. Take 0 to leave"
+    with pytest.raises(ValueError, match=message):
+        SamplingConfig(correction_passes=passes)
+
+
 def test_a_network_that_does_not_ask_what_is_voiced_cannot_be_sharpened_there() -> None:
     plain = NetworkConfig(1, recent_excitations=0, linear_prediction_order=0)
     assert VocoderConfig(network=plain).sampling.voiced_temperature == 1

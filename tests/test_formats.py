@@ -109,7 +109,7 @@ def test_what_format_1_left_unsaid_means_what_it_meant_whatever_the_defaults_are
             kind.__init__, "__defaults__", tuple(changes.get(n, d) for n, d in zip(names, today, strict=True))
         )
         assert getattr(kind(), next(iter(changes))) == next(iter(changes.values()))
-    monkeypatch.setattr(config_module.SamplingConfig.__init__, "__defaults__", (0.5,))
+    monkeypatch.setattr(config_module.SamplingConfig.__init__, "__defaults__", (0.5, 3))
     assert upgrade(said, 1) == meant
     config = config_module.from_dict(VocoderConfig, {k: v for k, v in meant.items() if k != "format_version"})
     monkeypatch.undo()

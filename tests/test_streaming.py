@@ -6,6 +6,7 @@ import asyncio
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
-from vocoder.config import VocoderConfig, WaveformConfig
+from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference.checks import look_frames
 from vocoder.inference.conditioner import Conditioner, condition_in_pieces, condition_whole
@@ -252,6 +253,19 @@ def test_the_samples_of_a_chunk_lag_by_the_latency_that_is_declared(model: Vocod
         assert lag == min(seen * model.hop_length, round(stream.latency * model.sample_rate))
     assert stream.latency == model.latency == model.config.network.margin_frames * 16 / 8000
     assert made + len(stream.flush()) == FRAMES * model.hop_length
+
+
+@pytest.mark.parametrize("passes", [1, 2, 4])
+def test_a_correction_lags_by_what_is_declared_too(mel: Tensor, passes: int) -> None:
+    config = tiny_config()
+    model = Vocoder(replace(config, sampling=SamplingConfig(correction_passes=passes)), tiny_network(config))
+    stream, made = model.stream(), 0
+    for seen, frame in enumerate(mel.split(1, dim=1), 1):
+        made += len(stream.push(frame))
+        assert seen * 16 - made == min(seen * 16, round(stream.latency * 8000))
+    assert stream.latency == model.latency
+    assert made + len(stream.flush()) == FRAMES * 16
+    assert model.stream(correction_passes=0).latency == config.network.margin_frames * 16 / 8000
 
 
 def test_a_chunk_may_be_empty_and_a_stream_without_frames_is_silence_of_no_length(model: Vocoder, mel: Tensor) -> None:

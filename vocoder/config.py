@@ -308,9 +308,12 @@ class WaveformConfig:
         _require(self.gain > 0, f"waveform.gain must be positive, but is {self.gain}.")
 
 
+MOST_PASSES = 16  # of a correction: by then nothing changes any more
+
+
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How samples are drawn, where that departs from the network's own law.
+    """How a waveform departs from what the network's own law gives.
 
     A network that was trained for a finite time is less sure of the next sample than it could be. In voiced speech that
     is heard as hoarseness; so vocoders sharpen the law there: LP-WaveNet (Hwang et al. 2020) multiplies its spread by
@@ -319,15 +322,23 @@ class SamplingConfig:
     Attributes:
         voiced_temperature: Factor on the spread of each sample's law where the mel is voiced, above 0 and at most 1;
             1 samples the network's own law.
+        correction_passes: The number of passes that bring the waveform's mel nearer to the one that was given, from 0
+            to 16; see `vocoder.inference.correction`. 0 leaves the samples as they were drawn.
     """
 
     voiced_temperature: float = 1.0
+    correction_passes: int = 0  # models of format 2 were stored before there were any, and mean this
 
     def __post_init__(self) -> None:
         _require(
             0 < self.voiced_temperature <= 1,
             f"sampling.voiced_temperature must be above 0 and at most 1, but is {self.voiced_temperature}. "
             "Take 1 to sample the network's own law.",
+        )
+        _require(
+            type(self.correction_passes) is int and 0 <= self.correction_passes <= MOST_PASSES,
+            f"sampling.correction_passes must be a whole number from 0 to {MOST_PASSES}, but is "
+            f"{self.correction_passes!r}. Take 0 to leave the samples as they were drawn.",
         )
 
 
@@ -354,7 +365,7 @@ class VocoderConfig:
         mel: The dialect that the network was trained on.
         network: Its size and shape.
         waveform: What it was trained to generate.
-        sampling: How samples are drawn from its laws.
+        sampling: How a waveform departs from what its laws give.
     """
 
     mel: MelConfig = field(default_factory=MelConfig)

@@ -56,6 +56,7 @@ _FORMAT_1_NETWORK: dict[str, Any] = {
 }
 _FORMAT_1_DISTRIBUTION: dict[str, Any] = {"name": "mixture_of_logistics", "num_components": 10, "bits": 8}
 _FORMAT_1_WAVEFORM: dict[str, Any] = {"pre_emphasis": 0.0, "gain": 1.0}
+_FORMAT_1_SAMPLING: dict[str, Any] = {"voiced_temperature": 1.0, "correction_passes": 0}
 
 
 def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
@@ -82,5 +83,5 @@ def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
         "mel": {**_FORMAT_1_MEL, **values["mel"]},
         "network": {**plain, **network, "distribution": distribution},
         "waveform": {**_FORMAT_1_WAVEFORM, **values.get("waveform", {})},
-        "sampling": {"voiced_temperature": 1.0, **values.get("sampling", {})},
+        "sampling": {**_FORMAT_1_SAMPLING, **values.get("sampling", {})},
     }

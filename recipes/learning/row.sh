@@ -15,7 +15,7 @@ vocoder=(taskset --cpu-list "${CORE:-0}" env OMP_NUM_THREADS=1 "${PYTHON:-.venv/
     --trainer.max_steps "$steps" --model.decay_steps $((steps / 3)) "$@"
 for temperature in ${TEMPERATURES:-1.0 0.7}; do
     "${vocoder[@]}" export --overwrite "$folder/checkpoints/last.ckpt" "$folder/bundle-$temperature" \
-        --voiced-temperature "$temperature"
+        --voiced-temperature "$temperature" --correction-passes 0
     "${vocoder[@]}" evaluate --model "$folder/bundle-$temperature" --corpus "$corpus" --part validation --limit 16 \
         --seconds 4 --workers 1 --overwrite --output-dir "$folder/evaluation-$temperature"
 done

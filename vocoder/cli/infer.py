@@ -46,6 +46,8 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
     voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
     infer.add_argument("--voiced-temperature", type=float, help=voiced)
+    passes = "bring the waveform's mel nearer to the given one; what the model declares if left out, 0 for none"
+    infer.add_argument("--correction-passes", type=int, metavar="N", help=passes)
     infer.add_argument("--engine", default="auto", help="auto for the fastest")
     infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
     infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")

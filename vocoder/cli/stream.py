@@ -19,8 +19,8 @@ from vocoder.inference.checks import is_far_off
 from vocoder.inference.vocoder import Vocoder
 
 KEPT = (
-    "seed", "temperature", "voiced_temperature", "engine", "precision", "threads", "speaker", "dialect", "stats",
-    "approximate",
+    "seed", "temperature", "voiced_temperature", "correction_passes", "engine", "precision", "threads", "speaker",
+    "dialect", "stats", "approximate",
 )  # fmt: skip
 CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 

@@ -54,9 +54,7 @@ class LogMelSpectrogram(nn.Module):
     @property
     def padding(self) -> tuple[int, int]:
         """Samples that the first and the last frame reach beyond the waveform's ends."""
-        config = self.config
-        beyond = config.n_fft if config.framing == "centered" else config.n_fft - config.hop_length
-        return beyond // 2, beyond - beyond // 2
+        return beyond_ends(self.config)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, *, padded: bool = False) -> Tensor:
@@ -109,6 +107,12 @@ class LogMelSpectrogram(nn.Module):
         guarded = bands.clamp(min=config.floor) if config.guard == "clamp" else bands + config.floor
         mel = (guarded.log() * config.log_factor - self.shift) / self.scale
         return mel if config.clip is None else mel.clamp(*config.clip)
+
+
+def beyond_ends(config: MelConfig) -> tuple[int, int]:
+    """Give the number of samples that the first and the last frame reach beyond the waveform's ends."""
+    beyond = config.n_fft if config.framing == "centered" else config.n_fft - config.hop_length
+    return beyond // 2, beyond - beyond // 2
 
 
 def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:

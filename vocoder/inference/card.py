@@ -137,7 +137,9 @@ def _describe_network(bundle: Bundle) -> str:
 def _describe_sampling(sampling: SamplingConfig) -> str:
     temperature = sampling.voiced_temperature
     narrower = f", its spread times {temperature:g} where the mel is voiced (`voiced_temperature`)"
-    return f"the network's own law{narrower if temperature < 1 else ''}"
+    passes = f"; {sampling.correction_passes} passes correct the mel (`correction_passes`)"
+    law = f"the network's own law{narrower if temperature < 1 else ''}"
+    return law + (passes if sampling.correction_passes else "")
 
 
 def _describe_training(training: Mapping[str, Any]) -> str:

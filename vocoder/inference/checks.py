@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, VocoderConfig
+from vocoder.config import MOST_PASSES, MelConfig, VocoderConfig
 from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
@@ -292,6 +292,24 @@ def check_voiced_temperature(temperature: Any, config: VocoderConfig) -> float:
             f"but is {value:g}. Leave it out, or pass `temperature`."
         )
     return value
+
+
+def check_passes(passes: Any, config: VocoderConfig) -> int:
+    """Take the number of passes that was passed, or for None the one that the model declares.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It lies outside of 0 to 16.
+    """
+    if passes is None:
+        return config.sampling.correction_passes
+    rule = f"`correction_passes` must be a whole number from 0 to {MOST_PASSES}, but is {passes!r}. "
+    remedy = "Pass 0 for the samples as they were drawn, or leave it out for what the model declares."
+    if isinstance(passes, bool) or not isinstance(passes, int | np.integer):
+        raise TypeError(rule + remedy)
+    if not 0 <= passes <= MOST_PASSES:
+        raise ValueError(rule + remedy)
+    return int(passes)
 
 
 def check_fold(fold: Any) -> bool:

@@ -1,7 +1,8 @@
 """Streaming: mel frames in as they come, samples out as soon as they are determined.
 
-A WaveNet is causal in its samples; only the context network looks ahead, by `NetworkConfig.margin_frames`. So a stream
-lags its frames by that much, needs constant memory, and gives bit for bit what `Vocoder.infer` gives of the whole.
+A WaveNet is causal in its samples; only the context network looks ahead, by `NetworkConfig.margin_frames`, and the
+correction of the mel, by a few frames for each pass. So a stream lags its frames by that much, needs constant memory,
+and gives bit for bit what `Vocoder.infer` gives of the whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from vocoder.engines import Engine
 from vocoder.inference.batching import Draw, continue_waveform
 from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
 from vocoder.inference.conditioner import Conditioner
+from vocoder.inference.correction import Correction
 from vocoder.inference.restoring import Restorer
 from vocoder.model.wavenet import Conditioning
 
@@ -32,6 +34,7 @@ class Stream:
     Args:
         engine: Generates; streams may share it.
         conditioner: Of this utterance.
+        correction: Likewise.
         dialect: Of the mels that will come.
         waveform: What the network's waveform is.
         draw: Noise of this utterance; see `run_side_by_side`.
@@ -39,13 +42,15 @@ class Stream:
         temperature: See `Vocoder.infer`.
 
     Attributes:
-        latency: Seconds by which samples lag the end of their frame: those of the frames that the network looks ahead.
+        latency: Seconds by which samples lag the end of their frame: those of the frames that the network looks ahead,
+            and those that the correction waits for.
     """
 
     def __init__(
         self,
         engine: Engine,
         conditioner: Conditioner,
+        correction: Correction,
         dialect: MelConfig,
         waveform: WaveformConfig,
         draw: Draw,
@@ -53,8 +58,9 @@ class Stream:
         temperature: float,
     ) -> None:
         self.dialect = dialect
-        self.latency = conditioner.margin * dialect.hop_length / dialect.sample_rate
-        self._conditioner, self._restore = conditioner, Restorer(waveform)
+        network = engine.network
+        self.latency = (conditioner.margin * network.hop_length + correction.lag) / network.sample_rate
+        self._conditioner, self._restore, self._correction = conditioner, Restorer(waveform), correction
         self._unseen: list[Tensor] | None = []  # the first chunks, until they are enough to tell the dialect by
         self._continue = partial(continue_waveform, engine, draw=draw, numbers=[number], temperature=temperature)
         self._state = engine.initial_state(1)
@@ -128,8 +134,10 @@ class Stream:
 
     def _advance(self, mel: Tensor, *, last: bool) -> Tensor:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
-        conditioning = self._conditioner.push(mel.to(self._device), last=last)
+        mel = mel.to(self._device)
+        conditioning = self._conditioner.push(mel, last=last)
         waveform = self._restore(check_made(self._generate(conditioning)))[0]
+        waveform = self._correction.push(waveform, mel, last=last)
         self._closed = ""
         return waveform
 

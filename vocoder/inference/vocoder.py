@@ -23,6 +23,7 @@ from vocoder.inference.checks import (
     check_made,
     check_mel,
     check_numbers,
+    check_passes,
     check_speaker,
     check_temperature,
     check_values,
@@ -37,6 +38,7 @@ from vocoder.inference.conditioner import (
     condition_whole,
     split_voices,
 )
+from vocoder.inference.correction import Correction, correction_latency
 from vocoder.inference.folding import count_pieces, infer_folded, measure_power
 from vocoder.inference.hub import push
 from vocoder.inference.models import ModelName, load_model, stamp
@@ -120,8 +122,12 @@ class Vocoder:
 
     @property
     def latency(self) -> float:
-        """Seconds by which a stream's samples lag their frames: those of the frames that the network looks ahead."""
-        return self.config.network.margin_frames * self.hop_length / self.sample_rate
+        """Seconds by which a stream's samples lag their frames: what the network looks ahead, and what corrections do.
+
+        `stream(correction_passes=0)` lags by the former alone.
+        """
+        ahead = self.config.network.margin_frames * self.hop_length
+        return (ahead + correction_latency(self.mel, self.config.sampling.correction_passes)) / self.sample_rate
 
     def fits(self, dialect: str | MelConfig, stats: Stats | None = None) -> Fit:
         """What this model can do with mels of another dialect; true if `infer` takes them as they are.
@@ -142,6 +148,7 @@ class Vocoder:
         seed: int = 0,
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
+        correction_passes: int | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -165,6 +172,9 @@ class Vocoder:
             voiced_temperature: Another factor on it where the mel is voiced, above 0 and at most 1. Below 1 a voice is
                 less hoarse, and the samples are no longer the network's own law, which 1 gives back. None for what the
                 model declares (`config.sampling`).
+            correction_passes: The number of passes that bring the waveform's mel nearer to this one; see
+                `vocoder.inference.correction`. 0 leaves the samples as they were drawn. None for what the model
+                declares.
             engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
             precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
                 another waveform, as another seed does.
@@ -201,6 +211,7 @@ class Vocoder:
         numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
         convert = self._converter(source, approximate)
         conditioner = self._conditioner(convert, voiced_temperature)
+        passes = check_passes(correction_passes, self.config)
         runner = self._engine(engine, precision, threads)
         draw = partial(self._noise, seed)
         if fold and count_pieces(self.network, mels.shape[-1]) > 1:
@@ -218,6 +229,9 @@ class Vocoder:
                 progress=progress,
             )
         whole = self._restore(whole)
+        if passes:
+            rows = zip(whole, mels.split(1), strict=True)
+            whole = torch.stack([Correction(self.mel, passes, convert).push(*row, last=True) for row in rows])
         return whole if mel.ndim == 3 else whole[0]
 
     def infer_many(
@@ -227,6 +241,7 @@ class Vocoder:
         seed: int = 0,
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
+        correction_passes: int | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -248,6 +263,7 @@ class Vocoder:
             seed: As for `infer`; so are all that are not named here.
             temperature: Likewise.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
+            correction_passes: The number of passes that correct the waveform's mel; see `infer`.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.
@@ -269,15 +285,19 @@ class Vocoder:
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
-        conditioner = self._conditioner(self._converter(source, approximate), voiced_temperature)
+        convert, mels = self._converter(source, approximate), list(mels)
+        conditioner = self._conditioner(convert, voiced_temperature)
+        passes = check_passes(correction_passes, self.config)
         runner = self._engine(engine, precision, threads)
-        utterances = self._prepare_many(list(mels), speaker, utterance, source, conditioner)
+        utterances = self._prepare_many(mels, speaker, utterance, source, conditioner)
         # The longest first: then the rows end at about the same time.
         order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
-            waveforms[index] = self._restore(waveform[None])[0]
+            correction = Correction(self.mel, passes, convert)
+            mel = check_mel(mels[index], source).to(self._device)
+            waveforms[index] = correction.push(self._restore(waveform[None])[0], mel, last=True)
             if finished is not None:
                 finished(index, waveforms[index])
         return waveforms
@@ -288,6 +308,7 @@ class Vocoder:
         seed: int = 0,
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
+        correction_passes: int | None = None,
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
@@ -306,6 +327,7 @@ class Vocoder:
             seed: As for `infer`; so are all others.
             temperature: Likewise.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
+            correction_passes: The number of passes that correct the waveform's mel; see `infer`.
             engine: Likewise.
             precision: Likewise.
             threads: Likewise.
@@ -327,10 +349,12 @@ class Vocoder:
         """
         temperature, source = check_temperature(temperature), self._resolve(dialect, stats)
         speakers = check_speaker(speaker, self.config.network.num_speakers, 1)
-        conditioner = self._conditioner(self._converter(source, approximate), voiced_temperature)
+        convert = self._converter(source, approximate)
+        conditioner = self._conditioner(convert, voiced_temperature)
         return Stream(
             self._engine(engine, precision, threads),
             conditioner(self._on_device(speakers)),
+            Correction(self.mel, check_passes(correction_passes, self.config), convert),
             source,
             self.config.waveform,
             draw=partial(self._noise, check_key("seed", seed)),
