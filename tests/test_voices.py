@@ -46,6 +46,30 @@ def test_the_default_voice_has_the_likelihood_that_it_claims() -> None:
     assert nats / samples / math.log(2) == pytest.approx(voice.training["test_nll_bits"], abs=0.4)
 
 
+@pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")
+@pytest.mark.parametrize(
+    ("name", "corpus", "part"), [("kathleen", "kathleen", "test"), ("universal", "many/thorsten", "train")]
+)
+def test_a_voice_copies_speech_that_it_never_heard_better_than_griffin_lim(name: str, corpus: str, part: str) -> None:
+    """Thorsten as a whole, who was kept out."""
+    for package in ("torchaudio", "librosa", "torchmetrics", "pesq"):
+        pytest.importorskip(package)
+    from vocoder.evaluation.analysis import Analysis
+    from vocoder.evaluation.baselines import griffin_lim
+    from vocoder.evaluation.perceptual import pesq
+
+    voice, leads = Vocoder.from_pretrained(name), []
+    for utterance in split(read_corpus(Path(SPEECH or "") / corpus))[part][:4]:
+        recorded = load_audio(utterance.path, voice.sample_rate)[: 2 * voice.sample_rate]
+        recorded = recorded[: len(recorded) // voice.hop_length * voice.hop_length]
+        mel = LogMelSpectrogram(voice.mel)(recorded[None])[0]
+        original, copy, judged = (
+            Analysis(waveform, voice.mel) for waveform in (recorded, voice.infer(mel), griffin_lim(mel, voice.mel))
+        )
+        leads.append(pesq(original, copy) - pesq(original, judged))
+    assert sum(leads) / len(leads) > 0.2
+
+
 def law(voice: Vocoder, mel: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
     """Parameters (time, num_parameters), and bits (time,) of true samples, given those before."""
     with torch.inference_mode():
