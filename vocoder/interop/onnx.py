@@ -19,7 +19,7 @@ onnxruntime in Python, one utterance or several of equal length:
 A network of several voices takes `speaker`, (batch,), beside the mel. Bind each state's output to its input's memory,
 where the runtime can, and no step copies it. Both graphs' metadata hold `sample_rate`, `hop_length`,
 `samples_per_step` (G), `margin_frames`, the kind of `noise`, and the model's `config` as JSON, whose `waveform` says
-what is left to undo in the samples, and whose `sampling.correction_passes`, how often the waveform's mel is then corrected
+what is left to undo in the samples, and whose `sampling.correction_passes` how often their mel is then corrected
 (`vocoder/inference/correction.py`, which needs no network).
 """
 
