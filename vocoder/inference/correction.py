@@ -233,7 +233,7 @@ def make_tables(config: MelConfig) -> Tables:
         heard=heard,
         right=spectrum.right.numpy(),
         share=spectrum.weight.numpy(),
-        inside=filters.any(axis=1),
+        inside=filters.sum(axis=1) > 0,
     )
 
 
