@@ -33,6 +33,7 @@ from vocoder.cli import main
 from vocoder.features.audio import to_levels
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.live import format_live
 from vocoder.inference.vocoder import Vocoder
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -43,6 +44,7 @@ from websockets.exceptions import ConnectionClosed  # noqa: E402
 
 from vocoder.service.admission import Limits, Places, RefusedError  # noqa: E402
 from vocoder.service.app import Service  # noqa: E402
+from vocoder.service.load import load  # noqa: E402
 from vocoder.service.server import Server, make_server  # noqa: E402
 from vocoder.service.sounds import PatientResponse  # noqa: E402
 from vocoder.service.studio import Studio  # noqa: E402
@@ -708,6 +710,13 @@ def test_what_is_made_is_counted(model: Vocoder, mel: Tensor) -> None:
     assert rows["vocoder_samples_total"] == str(2 * FRAMES * model.hop_length)
     assert (rows["vocoder_places"], rows["vocoder_places_taken"]) == ("3", "0")
     assert float(rows["vocoder_busy_seconds_total"]) > 0
+
+
+def test_load_is_measured_by_streams_that_speak_in_real_time(service: Running) -> None:
+    row = asyncio.run(load(f"ws://127.0.0.1:{service.port}/v1/stream", 3, 0.2))
+    assert 0 < row["delay_ms_50"] <= row["delay_ms_95"] <= row["delay_ms_99"] <= row["delay_ms_max"]
+    assert 0 <= row["kept_up"] <= row["streams"] == 3
+    assert len(format_live([row]).splitlines()) == 2
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from vocoder.engines.native import physical_cores
 
-# kathleen's streams that keep up with real time, for each core: `python -m vocoder.service.load` counts them.
+# Enough that no core waits for a client, and few enough that each keeps up with real time on cores that have other work
+# too; `python -m vocoder.service.load` measures how many do.
 STREAMS_PER_CORE = 2
 RETRY_SECONDS = 1
 

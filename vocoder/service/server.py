@@ -37,6 +37,7 @@ def make_server(service: Service, host: str, port: int) -> Server:
         host=host,
         port=port,
         ws_max_size=MESSAGE_BYTES,
+        ws_ping_interval=None,  # pongs wait behind frames sent ahead; `Limits.idle` finds the dead
         ws_per_message_deflate=False,  # neither floats nor samples are compressible
         timeout_graceful_shutdown=1,  # after our own, for what is left
     )

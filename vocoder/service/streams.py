@@ -17,6 +17,7 @@ from torch import Tensor
 from vocoder.config import MelConfig
 from vocoder.features.layout import to_bands_first
 from vocoder.inference.checks import describe_other_dialects, look_frames
+from vocoder.inference.stream import Stream
 from vocoder.service.admission import Limits, Places, RefusedError
 from vocoder.service.metrics import Metrics
 from vocoder.service.options import read_options
@@ -65,8 +66,7 @@ class _Conversation:
             raise RefusedError(422, 'The first message must be options in JSON, such as {"seed": 7}, but is binary.')
         stream = await self._studio.open(read_options(options))
         doubt = _Doubt(stream.dialect)
-        facts = {"sample_rate": self._studio.model.sample_rate, "n_mels": stream.dialect.n_mels}
-        await self._in_time(self._socket.send_json({**facts, "latency": stream.latency}))
+        await self._in_time(self._socket.send_json(self._describe(stream)))
         pending = b""
         while isinstance(message := await self._receive(), bytes):
             pending += message
@@ -79,6 +79,11 @@ class _Conversation:
         await self._send(await self._studio.flush(stream))
         await self._in_time(self._socket.close(DONE))
         return DONE
+
+    def _describe(self, stream: Stream) -> dict[str, float]:
+        model = self._studio.model
+        rates = {"sample_rate": model.sample_rate, "hop_length": model.hop_length}
+        return {**rates, "n_mels": stream.dialect.n_mels, "latency": stream.latency}
 
     async def _receive(self) -> bytes | str:
         try:
