@@ -33,6 +33,7 @@ from vocoder.cli import main
 from vocoder.features.audio import to_levels
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.checks import look_frames
 from vocoder.inference.live import format_live
 from vocoder.inference.vocoder import Vocoder
 
@@ -405,9 +406,9 @@ def test_nothing_is_unpickled(service: Running) -> None:
 
 
 def test_an_option_that_there_is_not_is_named(service: Running, mel: Tensor) -> None:
-    answer = service.synthesize(mel, tempreature=0.9)
+    answer = service.synthesize(mel, warmth=0.9)
     assert answer.status == 422
-    assert answer.error.startswith("`tempreature` is no option. There are seed, ")
+    assert answer.error.startswith("`warmth` is no option. There are seed, ")
     assert "`format` cannot be 'mp3'" in service.synthesize(mel, format="mp3").error
     assert refusal_of_stream(service, '{"sed": 1}')[0].startswith("`sed` is no option.")
 
@@ -673,6 +674,18 @@ def test_a_mel_that_looks_like_anothers_is_made_with_a_warning(service: Running,
     assert answer.status == 200
     assert "looks like another dialect" in answer.headers["vocoder-warning"]
     assert "vocoder-warning" not in service.synthesize(mel).headers
+
+
+@pytest.mark.filterwarnings("ignore::vocoder.inference.checks.DialectWarning")
+def test_a_stream_warns_once_when_enough_frames_have_come(service: Running, model: Vocoder) -> None:
+    frames = np.full((look_frames(model.mel) + 40, 8), 3.0, dtype="<f4")
+    frames[:, ::2] = -14.0
+    with service.connect() as client:
+        for message in ("{}", frames.tobytes(), json.dumps({"end": True})):
+            client.send(message)
+        texts = [json.loads(message) for message in client if isinstance(message, str)]
+    assert [list(text) for text in texts[1:]] == [["warning"]]
+    assert "looks like another dialect" in texts[1]["warning"]
 
 
 def test_the_service_says_what_it_serves_and_takes(service: Running, model: Vocoder) -> None:

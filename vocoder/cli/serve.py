@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from vocoder.cli.extras import needing
@@ -31,4 +32,6 @@ def _serve(options: argparse.Namespace) -> None:
         from vocoder.service.admission import Limits
         from vocoder.service.server import run_service
     limits = Limits(streams=options.streams, seconds=options.seconds, idle=options.idle, grace=options.grace)
-    run_service(Vocoder.from_pretrained(options.model), options.model, options.host, options.port, limits)
+    path = Path(options.model)
+    name = path.resolve().name if path.exists() else options.model  # where it lies is nobody else's business
+    run_service(Vocoder.from_pretrained(options.model), name, options.host, options.port, limits)

@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for places to become free, then end; a second signal ends at once."""
+        """Wait for places to become free, then end; a second Ctrl+C ends at once."""
         places, deadline = self._service.places, time.monotonic() + self._service.limits.grace
         places.closing = True
         while places.taken and time.monotonic() < deadline and not self.force_exit:
