@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vocoder.engines.native import physical_cores
 from vocoder.inference.checks import check_mel, check_values, describe_other_dialects
+from vocoder.inference.conditioner import BLOCK_FRAMES
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
 from vocoder.service.admission import Limits, refusing
@@ -23,7 +24,10 @@ from vocoder.service.metrics import Metrics
 from vocoder.service.options import Options
 from vocoder.service.sounds import to_pcm
 
-CHUNK_FRAMES = 16  # made at a time: whoever waits for a thread waits some milliseconds
+# Made at a time: whoever waits for a thread waits some 30 ms. Fewer would be slower, since a block of conditioning that
+# is not complete is computed again; the first sound of a whole mel is worth that.
+CHUNK_FRAMES = BLOCK_FRAMES
+FIRST_FRAMES = 16
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -102,7 +106,9 @@ class Studio:
 
     async def _make(self, stream: Stream, mel: Mel) -> AsyncIterator[bytes]:
         mels = torch.as_tensor(np.array(mel, dtype=np.float32) if isinstance(mel, np.ndarray) else mel)
-        for frames in mels.split(CHUNK_FRAMES, dim=-1 if stream.dialect.layout == "bands_first" else -2):
+        axis = -1 if stream.dialect.layout == "bands_first" else -2
+        ends = [FIRST_FRAMES, *range(CHUNK_FRAMES, mels.shape[axis], CHUNK_FRAMES)]
+        for frames in mels.tensor_split(ends, dim=axis):
             piece = await self.push(stream, frames)
             if piece:
                 yield piece
@@ -117,7 +123,7 @@ class Studio:
         speaker = 0 if self.model.config.network.num_speakers else None
         stream = self.model.stream(speaker=speaker, threads=1)
         low, high = stream.dialect.value_range
-        mel = torch.full((stream.dialect.n_mels, CHUNK_FRAMES), (low + high) / 2)
+        mel = torch.full((stream.dialect.n_mels, FIRST_FRAMES), (low + high) / 2)
         stream.push(mel if stream.dialect.layout == "bands_first" else mel.T)
 
 
