@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 NATIVE := $(wildcard vocoder/engines/native/*)
 # PESQ alone is built from C; without a compiler evaluations leave it out.
-EXTRAS := train,eval,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq))
+EXTRAS := train,eval,serve,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq))
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
 
 .DEFAULT_GOAL := help

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -39,15 +40,20 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"An audio file is needed, but there is none at {path}.")
+    return read_audio(path, str(path), sample_rate)
+
+
+def read_audio(file: Path | BinaryIO, name: str, sample_rate: int) -> Tensor:
+    """As `load_audio`, of a file that may be open; `name` begins what errors say of it."""
     try:
-        samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, source_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as audio: {error.error_string} Is it damaged?") from error
+        raise ValueError(f"{name} cannot be read as audio: {error.error_string} Is it damaged?") from error
     if len(samples) == 0:
-        raise ValueError(f"{path} holds no samples.")
+        raise ValueError(f"{name} holds no samples.")
     fault = find_fault(samples)
     if fault:
-        raise ValueError(f"{path} {fault}. Render the file again.")
+        raise ValueError(f"{name} {fault}. Render the file again.")
     return resample(torch.from_numpy(samples.mean(axis=1)), source_rate, sample_rate)
 
 

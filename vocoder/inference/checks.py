@@ -134,28 +134,33 @@ class DialectWarning(UserWarning):
 
 
 def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
-    """Warn of what cannot be of a dialect: by its range, or because as speech it is another's.
+    """Warn of what `describe_other_dialects` finds; returns whether it has."""
+    doubt = describe_other_dialects(mels, dialect)
+    if doubt:
+        warnings.warn(doubt, DialectWarning, stacklevel=_levels_to_caller())
+    return bool(doubt)
+
+
+def describe_other_dialects(mels: Tensor, dialect: MelConfig) -> str:
+    """Say why a mel cannot be of a dialect: by its range, or because as speech it is another's.
 
     Args:
         mels: (batch, n_mels, frames).
         dialect: What it is said to be.
 
     Returns:
-        Whether it has warned.
+        A sentence or some; empty if nothing speaks against it.
     """
     low, high = dialect.value_range
     enough = look_frames(dialect)
     names = guess_dialect(mels[:, :, :enough], dialect.n_mels)
     denied = mels.shape[-1] >= enough and _is_denied(names, dialect)
     if _is_within(float(mels.min()), float(mels.max()), low, high) and not denied:
-        return False
-    warnings.warn(
+        return ""
+    return (
         f"{_about_range(mels, dialect)}: it looks like another dialect, and may sound like noise."
-        f"{_suggest(mels, dialect)} `vocoder dialects` lists those that are known.",
-        DialectWarning,
-        stacklevel=_levels_to_caller(),
+        f"{_suggest(mels, dialect)} `vocoder dialects` lists those that are known."
     )
-    return True
 
 
 def look_frames(dialect: MelConfig) -> int:

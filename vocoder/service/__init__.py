@@ -1,0 +1,1 @@
+"""Synthesis over HTTP and WebSockets: `vocoder serve`, with the extra of the same name."""
