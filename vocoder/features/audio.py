@@ -150,7 +150,8 @@ def find_subtype(suffix: str, bits: Bits | None = None) -> str:
     """
     name = suffix.lower().removeprefix(".")
     if name not in FORMATS:
-        raise ValueError(f"Audio is written as {', '.join(FORMATS)}, but not as {name or 'a file without a suffix'}.")
+        asked = name or "a file without a suffix"
+        raise ValueError(f"Audio is written as {', '.join(FORMATS)}, but not as {asked}. Choose one of these.")
     if bits not in FORMATS[name]:
         *others, last = (str(one) for one in FORMATS[name])
         choices = f"{', '.join(others[1:])} or {last}"  # but for None, which is no choice
