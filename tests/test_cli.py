@@ -251,6 +251,7 @@ def test_without_lightning_training_names_the_remedy(
     ("command", "room", "package"),
     [
         (["evaluate", "--corpus", "x", "--output-dir", "y"], "evaluation", "torchmetrics"),
+        (["demo"], "evaluation", "torchmetrics"),
         (["listening-results", "x", "y.csv"], "evaluation", "scipy"),
         (["plot", "kernel", "kathleen-64", "--output", "x.png"], "plots", "matplotlib"),
     ],
@@ -428,6 +429,14 @@ def test_a_folder_means_the_mels_and_audio_in_it_in_order(folder: Path, capsys: 
     assert sorted(line.split()[0] for line in lines[:-1]) == [str(speech / "a.copy.wav"), str(speech / "z.wav")]
     assert run(folder, speech, "--overwrite") == 0  # what was made is no input
     assert len(list(speech.glob("*.wav"))) == 2
+
+
+def test_one_file_under_two_names_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(folder, "a.npy", folder / "a.npy") == 2
+    assert "would both become" in complaint(capsys)
 
 
 def test_a_folder_without_mels_and_audio_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,11 @@ def test_a_mel_is_no_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert not (tmp_path / "new").exists()
 
 
+def test_audio_is_no_mel(audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert-mel", str(audio), str(tmp_path / "b.npy"), "--from", "kathleen", "--to", "tacotron2"]) == 2
+    assert "a.wav is no mel (.npy, .npz, .pt). Compute one of audio by `vocoder mel`." in complaint(capsys)
+
+
 def test_a_mel_that_is_there_is_replaced_only_when_asked(
     audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +102,10 @@ def test_a_file_is_converted_as_the_package_converts(
     [
         (["b.npy", "--from", "kathleen", "--to", "espnet"], "approximate"),
         (["b.npy", "--from", "kathleen", "--to", "tacotron"], "is 'tacotron'"),
-        (["b.wav", "--from", "kathleen", "--to", "tacotron2"], "converted to a .npy file"),
+        (
+            ["b.wav", "--from", "kathleen", "--to", "tacotron2"],
+            "A mel is written as .npy, but not as b.wav. Name it b.npy.",
+        ),
         (["a.npy", "--from", "kathleen", "--to", "tacotron2", "--overwrite"], "is an input"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],

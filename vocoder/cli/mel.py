@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vocoder.cli.dialects import find_dialect
-from vocoder.cli.inputs import STATS, is_mel, list_files, read_mel, read_stats
+from vocoder.cli.inputs import MEL_SUFFIXES, STATS, is_mel, list_files, read_mel, read_stats
 from vocoder.cli.outputs import check_outputs, make_folders, write_mel
 from vocoder.config import MelConfig
 from vocoder.data.corpora import AUDIO_SUFFIXES
@@ -64,10 +64,13 @@ def _mel(options: argparse.Namespace) -> None:
 
 
 def _convert_mel(options: argparse.Namespace) -> None:
-    if options.output.suffix != ".npy" or not is_mel(options.input):
+    if not is_mel(options.input):
         raise ValueError(
-            f"A mel is converted to a .npy file, but of {options.input} was to become {options.output}. "
-            "Example: vocoder convert-mel a.npy b.npy --from tacotron2 --to kathleen."
+            f"{options.input} is no mel ({', '.join(MEL_SUFFIXES)}). Compute one of audio by `vocoder mel`."
+        )
+    if options.output.suffix != ".npy":
+        raise ValueError(
+            f"A mel is written as .npy, but not as {options.output}. Name it {options.output.with_suffix('.npy')}."
         )
     [source] = list_files([options.input], ())
     outputs = {source: options.output}

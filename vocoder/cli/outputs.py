@@ -64,7 +64,7 @@ def check_outputs(outputs: Mapping[Path, Path], overwrite: bool) -> None:
     inputs = {source.resolve() for source in outputs}
     owners: dict[Path, Path] = {}
     for source, target in outputs.items():
-        owner = owners.setdefault(target, source)
+        owner = owners.setdefault(target.resolve(), source)
         if owner != source:
             raise ValueError(f"{owner} and {source} would both become {target}. Rename one, or run them apart.")
         if target.resolve() in inputs:
