@@ -30,12 +30,17 @@ $(STAMP): pyproject.toml $(NATIVE)
 	@touch $@
 	@echo "Ready. $(BIN)/vocoder --help shows the commands."
 
-demo: $(STAMP)  ## Train two minutes on the enclosed voice, then measure, and listen in runs/demo/evaluation/report/index.html
+demo: $(STAMP)  ## Hear the voice that ships at once, then train one for two minutes: a page to listen to of each
+	$(BIN)/vocoder demo --output-dir runs/hear --overwrite
+	@echo "That was the voice that ships. Now another is trained for two minutes, and is measured in the end ..."
 	$(BIN)/vocoder fit --config recipes/demo/train.yaml --run.overwrite true $(ARGS)
 	$(BIN)/vocoder export --overwrite runs/demo/checkpoints/last.ckpt runs/demo/bundle
 	$(BIN)/vocoder evaluate --model runs/demo/bundle --corpus recipes/demo --output-dir runs/demo/evaluation \
 	    --seconds 2 --overwrite
-	@echo "Rough, after two minutes of training. Next:"
+	@echo "Two pages to listen to:"
+	@echo "  runs/hear/report/index.html             the voice that ships, kathleen, beside the recording that it copies"
+	@echo "  runs/demo/evaluation/report/index.html  what you have just trained: rough, after two minutes"
+	@echo "Next:"
 	@echo "  use this model          make infer MODEL=runs/demo/bundle INPUTS=speech.wav OUTPUT=generated"
 	@echo "  train your own voice    make train RECIPE=folder DATA=/path/to/recordings"
 

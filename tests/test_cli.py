@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def folder(model: Vocoder, tmp_path: Path) -> Path:
 
 
 def infer(folder: Path, *inputs: str, **options: Any) -> int:
-    flags = [text for key, value in options.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    given = {f"--{key.replace('_', '-')}": value for key, value in options.items()}
+    flags = [text for flag, value in given.items() for text in ([flag] if value is True else [flag, str(value)])]
     files = [str(folder / name) for name in inputs]
     return main(["infer", *files, "--model", str(folder / "model"), "--output-dir", str(folder / "out"), *flags])
 
@@ -112,11 +114,11 @@ def test_files_that_have_ended_before_an_interruption_are_there(
     np.save(folder / "long.npy", speech_like_mel(model.mel, 60)[0].numpy())
     ended: list[str] = []
 
-    def save_one(path: Path, waveform: torch.Tensor, sample_rate: int) -> None:
+    def save_one(path: Path, *options: Any) -> None:
         if ended:
             raise KeyboardInterrupt
         ended.append(path.name)
-        save_audio(path, waveform, sample_rate)
+        save_audio(path, *options)
 
     monkeypatch.setattr("vocoder.cli.infer.save_audio", save_one)
     assert infer(folder, "long.npy", "a.npy") == 130
@@ -169,13 +171,13 @@ def test_an_input_is_never_replaced_by_its_own_copy(folder: Path, capsys: pytest
     (folder / "out").mkdir()
     soundfile.write(folder / "out" / "c.wav", np.zeros(200), 8000)
     assert main(["infer", str(folder / "out" / "c.wav"), "--output-dir", str(folder / "out"), "--overwrite"]) == 2
-    assert "replaced by its own copy" in complaint(capsys)
+    assert "c.wav is an input, and" in complaint(capsys)
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "out").write_text("a file")
     assert infer(folder, "a.npy") == 2
-    assert "--output-dir must be writable" in complaint(capsys)
+    assert "An output's folder must be writable, but" in complaint(capsys)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +251,7 @@ def test_without_lightning_training_names_the_remedy(
     ("command", "room", "package"),
     [
         (["evaluate", "--corpus", "x", "--output-dir", "y"], "evaluation", "torchmetrics"),
+        (["demo"], "evaluation", "torchmetrics"),
         (["listening-results", "x", "y.csv"], "evaluation", "scipy"),
         (["plot", "kernel", "kathleen-64", "--output", "x.png"], "plots", "matplotlib"),
     ],
@@ -317,10 +320,142 @@ def test_statistics_can_be_two_numbers(folder: Path, model: Vocoder) -> None:
         np.testing.assert_array_equal(written, expected.numpy())
 
 
-def test_a_folder_among_the_inputs_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert infer(folder, "a.npy", "model") == 2
-    assert "Inputs must be files, but" in (message := complaint(capsys))
-    assert "model is a folder" in message
+# --- which files, and where to
+
+
+def waveform_of(path: Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32")[0]
+
+
+def run(folder: Path, *arguments: str | Path) -> int:
+    return main(["infer", *map(str, arguments), "--model", str(folder / "model")])
+
+
+def test_without_an_output_a_waveform_lies_beside_its_input_under_another_name(folder: Path, model: Vocoder) -> None:
+    pytest.importorskip("torchaudio")
+    before = (folder / "c.flac").read_bytes()
+    assert run(folder, folder / "a.npy", folder / "c.flac", "--format", "flac") == 0
+    assert (folder / "c.flac").read_bytes() == before
+    expected = model.infer(np.load(folder / "a.npy"))
+    np.testing.assert_array_equal(waveform_of(folder / "a.flac"), to_levels(expected) / np.float32(32768))
+    assert len(waveform_of(folder / "c.copy.flac")) == 192
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "made"),
+    [
+        ("new/x.wav", [], "new/x.wav"),
+        ("new/X.OGG", [], "new/X.OGG"),
+        ("new", [], "new/a.wav"),
+        ("new.folder", ["--format", "ogg"], "new.folder/a.ogg"),
+        ("there.wav", [], "there.wav/a.wav"),
+        ("x.flac", ["--format", "flac"], "x.flac"),
+    ],
+)
+def test_an_output_is_a_file_by_its_suffix_or_a_folder(
+    folder: Path, output: str, options: list[str], made: str
+) -> None:
+    (folder / "there.wav").mkdir()
+    assert run(folder, folder / "a.npy", "-o", folder / output, *options) == 0
+    assert len(waveform_of(folder / made)) == FRAMES * 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.npy", "b.pt", "-o", "x.wav"], "for 2 of them there is one name, x.wav. Name a folder"),
+        (["a.npy", "-o", "x.wav", "--format", "ogg"], "must agree, but are x.wav and ogg"),
+        (["a.npy", "-o", "x.mp3"], "written as wav, flac, ogg, but not as mp3"),
+        (["a.npy", "--format", "flac", "--bits", "float"], "flac has 16 or 24 bits, but float"),
+        (["a.npy", "-o", "x.ogg", "--bits", "16"], "ogg is compressed with loss"),
+        (["c.flac", "-o", "c.flac", "--overwrite"], "c.flac is an input, and c.flac would replace it"),
+        (["a.npy", "c.flac", "-o", ".", "--format", "flac", "--overwrite"], "c.flac is an input"),
+        (["a.npy", "--device", "warp"], "`device` must be one that torch has here"),
+        ([], "needs files, or --stream"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_written_so_is_refused_before_any_work(
+    folder: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert run(folder, *arguments) == 2
+    assert message in complaint(capsys)
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("bits", ["16", "24", "float"])
+def test_a_file_has_the_bits_that_are_asked_for(folder: Path, model: Vocoder, bits: str) -> None:
+    assert run(folder, folder / "a.npy", "-o", folder / "x.wav", "--bits", bits) == 0
+    assert soundfile.info(folder / "x.wav").subtype == ("FLOAT" if bits == "float" else f"PCM_{bits}")
+    expected = model.infer(np.load(folder / "a.npy")).numpy()
+    step = 0.0 if bits == "float" else 2.0 ** (1 - int(bits))
+    np.testing.assert_allclose(waveform_of(folder / "x.wav"), expected, rtol=0, atol=step / 2)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_archive_of_one_array_is_a_mel(folder: Path, batch: bool) -> None:
+    mel = np.load(folder / "a.npy")
+    np.savez(folder / "one.npz", anything=mel[None] if batch else mel)
+    assert run(folder, folder / "one.npz", folder / "a.npy") == 0
+    np.testing.assert_array_equal(waveform_of(folder / "one.wav"), waveform_of(folder / "a.wav"))
+
+
+@pytest.mark.parametrize(("arrays", "found"), [({"mean": 1.0, "std": 2.0}, "mean, std"), ({}, "none")], ids=str)
+def test_an_archive_of_another_number_of_arrays_is_refused(
+    folder: Path, arrays: dict[str, float], found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(folder / "some.npz", **arrays)
+    assert run(folder, folder / "some.npz") == 2
+    assert f"some.npz: it must hold one array, but holds {found}. Save the mel alone." in complaint(capsys)
+
+
+def test_a_folder_means_the_mels_and_audio_in_it_in_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torchaudio")
+    speech = folder / "speech"
+    (speech / "below").mkdir(parents=True)
+    for name in ("z.npy", ".hidden.npy", "below/y.npy"):
+        np.save(speech / name, np.load(folder / "a.npy"))
+    for name in ("a.flac", "z.flac"):  # the latter is the recording of a mel, or was made of it
+        (speech / name).write_bytes((folder / "c.flac").read_bytes())
+    (speech / "notes.txt").write_text("no input")
+    assert run(folder, speech) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[0] for line in lines[:-1]) == [str(speech / "a.copy.wav"), str(speech / "z.wav")]
+    assert run(folder, speech, "--overwrite") == 0  # what was made is no input
+    assert len(list(speech.glob("*.wav"))) == 2
+
+
+def test_one_file_under_two_names_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(folder, "a.npy", folder / "a.npy") == 2
+    assert "would both become" in complaint(capsys)
+
+
+def test_a_folder_without_mels_and_audio_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    assert run(folder, folder / "empty") == 2
+    assert "empty holds no input: looked for files ending in" in complaint(capsys)
+
+
+def test_each_file_that_is_done_is_a_line_and_several_have_a_total(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = r"\d+\.\d"
+    assert infer(folder, "a.npy") == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"{re.escape(str(folder))}/out/a\.wav  0\.01 s  {number} × real time", line)
+    assert infer(folder, "a.npy", "b.pt", overwrite=True) == 0
+    *lines, total = capsys.readouterr().out.splitlines()
+    assert sorted(Path(line.split()[0]).name for line in lines) == ["a.wav", "b.wav"]
+    assert re.fullmatch(rf"2 files  0\.02 s  {number} × real time, reading and writing included", total)
 
 
 def test_ctrl_c_is_no_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

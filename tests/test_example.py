@@ -40,13 +40,20 @@ def test_the_recording_is_as_long_as_its_copy_will_be() -> None:
 
 
 def test_all_of_it_is_small_and_its_licence_stands_beside_it() -> None:
-    files = {file.name: file for file in RECORDINGS.iterdir()}
-    assert files.keys() == {f"{UTTERANCE}.flac", f"{UTTERANCE}.npy", "README.md"}
+    files = {file.name: file for file in RECORDINGS.rglob("*") if file.is_file()}
+    assert files.keys() == {f"{UTTERANCE}.flac", f"{UTTERANCE}.npy", "metadata.csv", "README.md"}
     assert sum(file.stat().st_size for file in files.values()) < 300_000
     page = files["README.md"].read_text(encoding="utf-8")
     assert "CC0 1.0" in page
     assert vocoder.example().text in page
     assert str(tuple(vocoder.example().mel.shape)) in page
+
+
+def test_it_is_a_corpus_of_one() -> None:
+    [utterance] = read_corpus(RECORDINGS)
+    assert utterance.id == UTTERANCE
+    assert torch.equal(load_audio(utterance.path, vocoder.example().sample_rate), vocoder.example().waveform)
+    assert read_transcripts(RECORDINGS) == {UTTERANCE: vocoder.example().text}
 
 
 @pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")

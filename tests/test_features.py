@@ -268,6 +268,56 @@ def test_lossless_formats_keep_every_level(tmp_path: Path, suffix: str) -> None:
     assert torch.equal(load_audio(tmp_path / f"a.{suffix}", SAMPLE_RATE), levels * LEVEL)
 
 
+@pytest.mark.parametrize(("suffix", "bits", "step"), [
+    ("wav", 16, 2**-15), ("wav", 24, 2**-23), ("flac", 24, 2**-23), ("wav", "float", 0.0),
+])  # fmt: skip
+def test_a_sample_has_as_many_bits_as_asked_for(tmp_path: Path, suffix: str, bits: Any, step: float) -> None:
+    waveform = 0.9 * torch.rand(1000) - 0.45
+    save_audio(tmp_path / f"a.{suffix}", waveform.numpy(), SAMPLE_RATE, bits)
+    back = load_audio(tmp_path / f"a.{suffix}", SAMPLE_RATE)
+    torch.testing.assert_close(back, waveform, rtol=0, atol=step / 2)
+    assert soundfile.info(tmp_path / f"a.{suffix}").subtype == ("FLOAT" if bits == "float" else f"PCM_{bits}")
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "message"),
+    [
+        ("a.flac", "float", "flac has 16 or 24 bits, but float was asked for"),
+        ("a.ogg", 24, "ogg is compressed with loss and has no bits to choose, but 24 was asked for"),
+        ("a.wav", 12, "wav has 16, 24 or float bits, but 12"),
+        ("a.mp3", None, "written as wav, flac, ogg, but not as mp3"),
+        ("a", None, "not as a file without a suffix"),
+    ],
+)
+def test_what_no_format_has_is_refused_by_name(tmp_path: Path, name: str, bits: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        save_audio(tmp_path / name, torch.zeros(10), SAMPLE_RATE, bits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("waveform", "error", "message"),
+    [
+        (torch.zeros(2, 10), ValueError, r"must have shape \(time,\), but has \(2, 10\)"),
+        ([0.0], TypeError, "tensor or a NumPy array, but is a list"),
+        (np.zeros(10, np.int16), TypeError, r"floating-point numbers in \[-1, 1\], but holds torch.int16"),
+        (torch.tensor([0.0, math.nan]), ValueError, "must be finite"),
+    ],
+    ids=["batch", "list", "levels", "nan"],
+)
+def test_what_is_no_waveform_is_not_written(
+    tmp_path: Path, waveform: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        save_audio(tmp_path / "a.wav", waveform, SAMPLE_RATE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere\. Make it first"):
+        save_audio(tmp_path / "nowhere" / "a.wav", torch.zeros(10), SAMPLE_RATE)
+
+
 def test_ogg_comes_back_alike(tmp_path: Path) -> None:
     waveform = torch.as_tensor(speech_like()).float()
     save_audio(tmp_path / "a.ogg", waveform, SAMPLE_RATE)
@@ -338,11 +388,41 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_audio(tmp_path, SAMPLE_RATE)
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\0\0\0\x20ftypM4A \0\0\0\0", "MPEG-4"),
+        (b"\x1aE\xdf\xa3\x9fB\x86", "Matroska"),
+        (b"0&\xb2u\x8ef\xcf\x11\xa6", "Windows Media"),
+        (b"\xff\xf1P\x80", "AAC"),
+        (b"#!AMR\n", "AMR"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("suffix", ["m4a", "wav"])  # whatever it is called
+def test_a_format_that_cannot_be_read_is_named_with_the_remedy(
+    tmp_path: Path, content: bytes, kind: str, suffix: str
+) -> None:
+    (tmp_path / f"my speech.{suffix}").write_bytes(content * 20)
+    with pytest.raises(ValueError, match=rf"is {kind}.* which libsndfile does not read") as caught:
+        load_audio(tmp_path / f"my speech.{suffix}", SAMPLE_RATE)
+    assert "ffmpeg -i" in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
+def test_what_is_not_called_audio_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no audio")
+    with pytest.raises(
+        ValueError, match=r"notes.txt is no audio that libsndfile reads.*`ffmpeg -i notes.txt notes.wav`"
+    ):
+        load_audio(tmp_path / "notes.txt", SAMPLE_RATE)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
 @pytest.mark.parametrize("content", [b"", b"this is no audio", b"RIFF\0\0\0\0WAVEfmt "], ids=["empty", "text", "cut"])
 def test_a_damaged_file_is_named(tmp_path: Path, suffix: str, content: bytes) -> None:
     (tmp_path / f"damaged.{suffix}").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"damaged\.{suffix}"):
+    with pytest.raises(ValueError, match=rf"damaged\.{suffix} cannot be read as audio: .* Is it damaged\?"):
         load_audio(tmp_path / f"damaged.{suffix}", SAMPLE_RATE)
 
 

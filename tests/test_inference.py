@@ -104,6 +104,38 @@ def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
     assert sum(made) == sum(len(waveform) for waveform in waveforms)
 
 
+def test_calling_a_voice_infers(model: Vocoder, mel: Tensor) -> None:
+    assert torch.equal(model(mel, seed=3), model.infer(mel, seed=3))
+
+
+def test_a_voice_says_what_it_is(folder: Path) -> None:
+    assert repr(tiny_vocoder()).startswith("Vocoder(8000 Hz, hop 16, 8 mels, ")
+    assert repr(Vocoder.from_pretrained(folder)).startswith("Vocoder(model: 8000 Hz, ")
+    assert repr(Vocoder.from_pretrained("kathleen")) == (
+        "Vocoder(kathleen: 22050 Hz, hop 256, 80 mels, 0.88 M parameters, cpu, gaussian, 8 samples per step)"
+    )
+
+
+def test_a_voice_that_moves_is_the_same_voice(model: Vocoder, mel: Tensor) -> None:
+    expected = model.infer(mel)
+    assert model.to("cpu") is model
+    assert torch.equal(model.infer(mel), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_voice_that_has_moved_infers_there(model: Vocoder, mel: Tensor) -> None:
+    model.infer(mel, engine="torch")
+    assert model.to("cuda").infer(mel, engine="torch").device.type == "cuda"
+
+
+@pytest.mark.parametrize("device", ["warp", "meta:9:9", 1.5], ids=str)
+def test_a_device_that_there_is_not_is_refused(model: Vocoder, folder: Path, device: Any) -> None:
+    for call in (lambda: model.to(device), lambda: Vocoder.from_pretrained(folder, device=device)):
+        with pytest.raises(ValueError, match=rf"`device` must be one that torch has here, cpu .* but is '{device}'"):
+            call()
+
+
 def test_of_many_utterances_each_can_have_the_number_it_likes_and_is_given_as_it_ends(model: Vocoder) -> None:
     mels = [speech_like_mel(model.mel, frames)[0] for frames in (60, 2, 30)]
     ended: dict[int, Tensor] = {}

@@ -331,7 +331,56 @@ def test_asyncio_goes_on_while_samples_are_made(model: Vocoder, mel: Tensor, mon
     assert torch.equal(asyncio.run(main()), model.infer(mel))
 
 
+def test_asyncio_takes_a_plain_iterable_and_goes_on_while_it_thinks(model: Vocoder, mel: Tensor) -> None:
+    release = threading.Event()
+
+    def frames() -> Iterator[Tensor]:
+        for chunk in cut(mel, [10]):
+            assert release.wait(10), "the loop stood still while a chunk was made"
+            yield chunk
+
+    async def let_go() -> None:
+        await asyncio.sleep(0.001)
+        release.set()
+
+    async def main() -> list[Tensor]:
+        task = asyncio.create_task(let_go())
+        made = [torch.cat([waveform async for waveform in model.stream().over_async(frames())])]
+        await task
+        whole = [torch.cat([waveform async for waveform in model.stream().over_async([mel])])]
+        return made + whole
+
+    for waveform in asyncio.run(main()):
+        assert torch.equal(waveform, model.infer(mel))
+
+
 # --- what cannot follow
+
+
+def test_flushed_within_its_block_a_stream_is_whole(model: Vocoder, mel: Tensor) -> None:
+    with model.stream() as stream:
+        made = [stream.push(mel), stream.flush()]
+    assert torch.equal(torch.cat(made), model.infer(mel))
+    with pytest.raises(ValueError, match="this one has been flushed"), stream:
+        pass
+
+
+def test_after_its_block_a_stream_is_over_flushed_or_not(model: Vocoder, mel: Tensor) -> None:
+    with model.stream() as stream:
+        stream.push(mel)
+    for call in (lambda: stream.push(mel), stream.flush):
+        with pytest.raises(ValueError, match=r"this one has ended with its block\. Make another"):
+            call()
+
+
+def test_an_error_leaves_the_block_as_it_is(model: Vocoder, mel: Tensor) -> None:
+    def speak() -> None:
+        with model.stream() as stream:
+            stream.push(mel)
+            raise KeyError("hung up")
+
+    with pytest.raises(KeyError, match="hung up"):
+        speak()
 
 
 def test_after_flush_nothing_follows(model: Vocoder, mel: Tensor) -> None:

@@ -2,6 +2,7 @@
 
     mel = vocoder.example().mel                                         # of a recording that ships, to try it with
     waveform = vocoder.infer(mel)                                       # one call, the voice that ships with it
+    vocoder.save("copy.wav", waveform, 22_050)                          # or .flac, .ogg
     model = vocoder.Vocoder.from_pretrained("folder, .ckpt or hub id")  # your own
     waveform = model.infer(mel, seed=1, temperature=0.9)
     waveform = model.infer(mel, dialect="tacotron2")                    # mels of any system that `dialects` lists
@@ -27,6 +28,7 @@ Importing this loads nothing of training: neither Lightning nor wandb, librosa o
 from importlib.metadata import PackageNotFoundError, version
 
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, WaveformConfig
+from vocoder.features.audio import save_audio as save
 from vocoder.features.conversion import convert_mel
 from vocoder.features.dialects import DIALECTS as dialects  # noqa: N811 a mapping for its readers, a constant for us
 from vocoder.features.dialects import guess_dialect
@@ -53,4 +55,5 @@ __all__ = [
     "example",
     "guess_dialect",
     "infer",
+    "save",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `vocoder infer`, `voices`, `export`, `evaluate`, …, and training's `fit`, `validate` and `test`.
+"""The command line: `vocoder demo`, `infer`, `mel`, `export`, `evaluate`, …, and training's `fit`, `validate`, `test`.
 
 Each module adds its commands to the parser and runs them.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import vocoder
 from vocoder.cli.bench import add_bench, add_bench_live
 from vocoder.cli.corpora import add_preparation
+from vocoder.cli.demo import add_demo
 from vocoder.cli.dialects import add_dialects
 from vocoder.cli.evaluate import add_evaluate
 from vocoder.cli.extras import needing
@@ -21,6 +22,7 @@ from vocoder.cli.hub import add_push
 from vocoder.cli.infer import add_infer
 from vocoder.cli.info import add_info
 from vocoder.cli.listening import add_listening_results
+from vocoder.cli.mel import add_convert_mel, add_mel
 from vocoder.cli.models import add_export, add_import_r9y9
 from vocoder.cli.onnx import add_export_onnx
 from vocoder.cli.plot import add_plot
@@ -29,8 +31,9 @@ from vocoder.cli.serve import add_serve
 from vocoder.cli.voices import add_voices
 
 COMMANDS = (
-    add_infer, add_serve, add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx,
-    add_preparation, add_new_recipe, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
+    add_demo, add_infer, add_serve, add_mel, add_convert_mel,
+    add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation,
+    add_new_recipe, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {
     "fit": "train a model",

@@ -41,13 +41,13 @@ def _dialects(options: argparse.Namespace) -> None:
     elif options.source is None:
         print(_list())
     elif options.target is None:
-        print(_describe(options.source, _find(options.source)))
+        print(_describe(options.source, find_dialect(options.source)))
     else:
-        fit = compare(_find(options.source), _find(options.target))
+        fit = compare(find_dialect(options.source), find_dialect(options.target))
         print(dataclasses.replace(fit, names=(options.source, options.target)))
 
 
-def _find(name: str) -> MelConfig:
+def find_dialect(name: str) -> MelConfig:
     """The dialect of that name, or the one that a model of that name takes."""
     is_model = Path(name).exists() or name in voices() or is_hub_id(name)
     return load_model(name).config.mel if is_model and name not in DIALECTS else resolve_dialect(name)

@@ -1,29 +1,27 @@
-"""`vocoder infer`: files of mels or audio in, .wav files out; or a stream."""
+"""`vocoder infer`: files of mels or audio in, files of waveforms out; or a stream."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vocoder.cli.inputs import STATS, list_mels_and_audio, read_mel, read_stats
+from vocoder.cli.outputs import check_outputs, make_folders, place_waveforms
 from vocoder.cli.stream import KEPT, run_stream
 from vocoder.config import MelConfig
-from vocoder.features.audio import load_audio, save_audio
+from vocoder.features.audio import FORMATS, find_subtype, save_audio
 from vocoder.features.conversion import resolve_dialect
-from vocoder.features.layout import shape_rule
 from vocoder.inference.checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
-MEL_SUFFIXES = (".npy", ".pt")
-STATS = "by which the mels are normalised: .npz or .json with mean and std, or two numbers, as in --stats=-5.5,2.1"
+FILES_ONLY = ("output", "output_dir", "format", "bits", "fold", "overwrite")
 GROUP_SECONDS = 1200  # of sound, generated side by side; more would not be faster, but need more memory
 
 
@@ -36,12 +34,19 @@ def add_infer(commands: Any) -> None:
         nargs="*",
         type=Path,
         metavar="INPUT",
-        help="mel (.npy or .pt, of shape (n_mels, frames)), or an audio file",
+        help="mel (.npy, .npz or .pt, of shape (n_mels, frames)), audio file, or folder of these",
     )
     stream = "frames from stdin, float32, one after the other; samples to stdout, 16-bit"
     infer.add_argument("--stream", action="store_true", help=f"instead of files: {stream}")
     infer.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
-    infer.add_argument("--output-dir", type=Path, help="where each INPUT becomes its name with .wav")
+    where = infer.add_mutually_exclusive_group()
+    beside = "beside INPUT if left out, as NAME.wav of a mel, NAME.copy.wav of audio"
+    where.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER", help=f"to write to; {beside}")
+    where.add_argument("--output-dir", type=Path, metavar="FOLDER", help="where each INPUT becomes its name with .wav")
+    infer.add_argument("--format", choices=FORMATS, help="of the files; that of FILE or wav if left out")
+    bits = "of a sample, of wav and flac; 16 if left out"
+    infer.add_argument("--bits", type=_read_bits, choices=(16, 24, "float"), help=bits)
+    infer.add_argument("--device", help="to infer on, cuda say (with the slow engine); the CPU if left out")
     infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
     infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
     voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
@@ -59,6 +64,10 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
 
+def _read_bits(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
 def _infer(options: argparse.Namespace) -> None:
     if options.stream:
         _check_stream(options)
@@ -69,22 +78,35 @@ def _infer(options: argparse.Namespace) -> None:
 
 def _check_stream(options: argparse.Namespace) -> None:
     extra = [str(name) for name in options.inputs]
-    extra += [f"--{name.replace('_', '-')}" for name in ("output_dir", "fold", "overwrite") if getattr(options, name)]
+    extra += [f"--{name.replace('_', '-')}" for name in FILES_ONLY if getattr(options, name)]
     if extra:
         raise ValueError(f"--stream reads stdin and writes stdout, but there is {', '.join(extra)}. Leave it out.")
 
 
 def _infer_files(options: argparse.Namespace) -> None:
-    if not (options.inputs and options.output_dir):
-        raise ValueError(
-            "`vocoder infer` needs files and --output-dir, or --stream. Example: vocoder infer a.npy --output-dir out."
-        )
-    outputs = _plan(options.inputs, options.output_dir, options.overwrite)
-    model = Vocoder.from_pretrained(options.model)
+    if not options.inputs:
+        raise ValueError("`vocoder infer` needs files, or --stream. Example: vocoder infer speech.wav.")
+    outputs = _plan(options)
+    model = Vocoder.from_pretrained(options.model, device=options.device)
     dialect = resolve_dialect(options.dialect or model.mel, options.stats)
     seconds = 0 if options.fold else GROUP_SECONDS
+    start, made = perf_counter(), 0.0
     for mels in _read_groups(outputs, dialect, seconds * model.sample_rate // model.hop_length):
-        _infer_group(model, mels, dialect, outputs, options)
+        made += _infer_group(model, mels, dialect, outputs, options)
+    if len(outputs) > 1:
+        took = perf_counter() - start
+        print(f"{len(outputs)} files  {made:.2f} s  {made / took:.1f} × real time, reading and writing included")
+
+
+def _plan(options: argparse.Namespace) -> dict[Path, Path]:
+    """Output of each input; everything that can be refused is refused here, before any work."""
+    sources = list_mels_and_audio(options.inputs)
+    outputs = place_waveforms(sources, options.output, options.output_dir, options.format)
+    for suffix in {target.suffix for target in outputs.values()}:
+        find_subtype(suffix, options.bits)
+    check_outputs(outputs, options.overwrite)
+    make_folders(outputs)
+    return outputs
 
 
 def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> Iterator[dict[Path, Tensor]]:
@@ -114,23 +136,39 @@ def _infer_group(
     dialect: MelConfig,
     outputs: dict[Path, Path],
     options: argparse.Namespace,
-) -> None:
-    """Side by side, all with the same noise; each is written as soon as it ends. One alone needs less memory."""
+) -> float:
+    """Side by side, all with the same noise; each is written as soon as it ends. One alone needs less memory.
+
+    Returns:
+        Seconds of sound.
+    """
     sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
     samples = sum(_count_frames(mel, dialect) for mel in mels.values()) * model.hop_length
+    start, made = perf_counter(), 0
+
+    def advance(count: int) -> None:
+        nonlocal made
+        made += count
+        bar.update(count)
 
     def save(index: int, waveform: Tensor) -> None:
-        save_audio(outputs[sources[index]], waveform, model.sample_rate)
+        # Of all that was made by now, also of files that have not ended: side by side none has a speed of its own.
+        speed = made / model.sample_rate / (perf_counter() - start)
+        target = outputs[sources[index]]
+        save_audio(target, waveform, model.sample_rate, options.bits)
+        with bar.external_write_mode():
+            print(f"{target}  {len(waveform) / model.sample_rate:.2f} s  {speed:.1f} × real time", flush=True)
 
     name = sources[0].name if len(sources) == 1 else f"{len(sources)} files"
     bar = tqdm(total=samples, desc=name, unit=" samples", unit_scale=True, disable=None)
     with bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", DialectWarning)  # which have been given, with the files' names
         if len(sources) == 1:
-            save(0, model.infer(mels[sources[0]], fold=options.fold, progress=bar.update, **keep))
+            save(0, model.infer(mels[sources[0]], fold=options.fold, progress=advance, **keep))
         else:
             numbers = [0] * len(mels)
-            model.infer_many(mels.values(), utterance=numbers, progress=bar.update, finished=save, **keep)
+            model.infer_many(mels.values(), utterance=numbers, progress=advance, finished=save, **keep)
+    return samples / model.sample_rate
 
 
 def _look(source: Path, mel: Tensor, dialect: MelConfig) -> None:
@@ -147,88 +185,5 @@ def _look(source: Path, mel: Tensor, dialect: MelConfig) -> None:
         warnings.warn(f"{source}: {one.message}", one.category, stacklevel=1)
 
 
-def _plan(inputs: Sequence[Path], output_dir: Path, overwrite: bool) -> dict[Path, Path]:
-    """Output of each input; everything that can be refused is refused here, before any work."""
-    outputs = {source: output_dir / f"{source.stem}.wav" for source in dict.fromkeys(inputs)}
-    folders = [str(source) for source in outputs if source.is_dir()]
-    if folders:
-        raise IsADirectoryError(f"Inputs must be files, but {', '.join(folders)} is a folder. Pass the files in it.")
-    missing = [str(source) for source in outputs if not source.is_file()]
-    if missing:
-        raise FileNotFoundError(f"Inputs must be files, but there is no {', '.join(missing)}. Check its spelling.")
-    owners: dict[Path, Path] = {}
-    for source, target in outputs.items():
-        owner = owners.setdefault(target, source)
-        if owner != source:
-            raise ValueError(f"{owner} and {source} would both become {target}. Rename one, or run them apart.")
-        if target.exists() and target.resolve() == source.resolve():
-            raise ValueError(f"{source} would be replaced by its own copy. Choose another --output-dir.")
-    _check_writable(output_dir)
-    present = [str(target) for target in outputs.values() if target.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"Nothing is replaced unasked, but there is {', '.join(present)}. Pass --overwrite.")
-    return outputs
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"--output-dir must be writable, but {folder} is not ({error}). Choose another.") from error
-
-
-def read_mel(path: Path, dialect: MelConfig) -> Tensor:
-    """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It holds something else; the message begins with its path.
-    """
-    if path.suffix.lower() not in MEL_SUFFIXES:
-        return _analyse(path, dialect)
-    try:
-        mel = _load_array(path)
-        mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
-        if mel.ndim != 2:
-            raise ValueError(f"{shape_rule(mel.shape, dialect)} A file holds one utterance: save each apart.")
-        check_mel(mel, dialect)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    return mel
-
-
-def read_stats(text: str) -> str | tuple[float, float]:
-    """Two numbers, or the name of a file."""
-    try:
-        mean, scale = map(float, text.split(","))
-    except ValueError:
-        return text
-    return mean, scale
-
-
 def _count_frames(mel: Tensor, dialect: MelConfig) -> int:
     return mel.shape[-1 if dialect.layout == "bands_first" else -2]
-
-
-def _analyse(path: Path, dialect: MelConfig) -> Tensor:
-    from vocoder.features.mel import LogMelSpectrogram  # torchaudio's: for copy synthesis only
-
-    waveform = load_audio(path, dialect.sample_rate)
-    mel: Tensor = LogMelSpectrogram(dialect)(waveform.unsqueeze(0))[0]
-    return mel
-
-
-def _load_array(path: Path) -> Tensor:
-    try:
-        if path.suffix.lower() == ".npy":
-            return torch.from_numpy(np.load(path, allow_pickle=False))
-        mel = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file may break the reader anywhere
-        raise ValueError(f"it holds no array, or is damaged ({type(error).__name__}). Save the mel again.") from error
-    if not isinstance(mel, Tensor):
-        raise ValueError(f"it must hold one tensor, but holds a {type(mel).__name__}. Save the mel alone.")
-    return mel

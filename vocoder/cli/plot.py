@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.cli.extras import needing
-from vocoder.cli.infer import MEL_SUFFIXES, STATS, read_mel, read_stats
+from vocoder.cli.inputs import STATS, is_mel, read_mel, read_stats
 from vocoder.config import NETWORKS, MelConfig, VocoderConfig
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import resolve_dialect
@@ -57,7 +57,7 @@ def _dialect(options: argparse.Namespace) -> MelConfig:
 def _add_mel(kinds: Any) -> None:
     mel = kinds.add_parser("mel", help="a mel in dB, over seconds and Hz, and the waveform if there is one")
     mel.set_defaults(draw=_draw_mel)
-    mel.add_argument("input", type=Path, metavar="INPUT", help="mel (.npy or .pt), or an audio file")
+    mel.add_argument("input", type=Path, metavar="INPUT", help="mel (.npy, .npz or .pt), or an audio file")
     mel.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
     _add_dialect(mel)
 
@@ -66,7 +66,7 @@ def _draw_mel(options: argparse.Namespace) -> Any:
     from vocoder.plots import draw_mel
 
     dialect = resolve_dialect(_dialect(options), options.stats)
-    if options.input.suffix.lower() not in MEL_SUFFIXES:
+    if not is_mel(options.input):
         waveform = load_audio(options.input, dialect.sample_rate)
         return draw_mel(LogMelSpectrogram(dialect)(waveform[None])[0], dialect, waveform)
     try:

@@ -27,7 +27,7 @@ CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 
 def run_stream(options: argparse.Namespace) -> None:
     """Until stdin ends, or nobody reads stdout any more."""
-    model = Vocoder.from_pretrained(options.model)
+    model = Vocoder.from_pretrained(options.model, device=options.device)
     stream = model.stream(**{name: getattr(options, name) for name in KEPT})
     bands_first = stream.dialect.layout == "bands_first"
     print(

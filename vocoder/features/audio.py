@@ -1,24 +1,42 @@
 """Audio in and out: from here on a waveform is float32 in [-1, 1], mono, at a known sample rate.
 
-Files go through libsndfile (wav, flac, ogg, mp3, aiff, …).
+Files go through libsndfile (wav, flac, ogg, mp3, aiff, …), which is loaded with the first: mels in and waveforms out do
+without.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import torch
 from torch import Tensor
+
+from vocoder.features.containers import name_container
+
+if TYPE_CHECKING:
+    import soundfile
+
+Bits = Literal[16, 24, "float"]
+
+# What a file is made of, by its suffix and the bits of a sample; None is what it has if nothing is said.
+FORMATS: dict[str, dict[Bits | None, str]] = {
+    "wav": {None: "PCM_16", 16: "PCM_16", 24: "PCM_24", "float": "FLOAT"},
+    "flac": {None: "PCM_16", 16: "PCM_16", 24: "PCM_24"},
+    "ogg": {None: "VORBIS"},  # lossy: its samples have no bits
+}
 
 # The largest sample that a file may hold, +12 dB of full scale. Between two samples a limiter's output overshoots by
 # some 3 dB, and a decoder's or a mix that was never limited by a few more; whatever is louder is written on another
 # scale, of which 16-bit integers' is the most common: there any speech peaks in the hundreds at least.
 LOUDEST_PEAK = 4.0
+
+UNSUPPORTED_ENCODING = 4  # libsndfile's SF_ERR_UNSUPPORTED_ENCODING
+OTHER_SUFFIXES = ("AIF", "AIFC", "OGA", "OPUS", "SND", "WAVE")  # which libsndfile reads, beside its formats' own names
 
 WRITTEN_SAMPLES = 2**20  # at a time, so that a long waveform is not in memory a second time
 
@@ -35,7 +53,8 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, not audio, empty, or holds values that are not finite or far off the scale.
+        ValueError: The file is damaged, not audio, of a format that libsndfile lacks, empty, or holds values that are
+            not finite or far off the scale.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,16 +64,35 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
 def read_audio(file: Path | BinaryIO, name: str, sample_rate: int) -> Tensor:
     """As `load_audio`, of a file that may be open; `name` begins what errors say of it."""
+    import soundfile
+
     try:
         samples, source_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{name} cannot be read as audio: {error.error_string} Is it damaged?") from error
+        damaged = f"{name} cannot be read as audio: {error.error_string} Is it damaged?"
+        raise ValueError(_explain(file, error) if isinstance(file, Path) else damaged) from error
     if len(samples) == 0:
         raise ValueError(f"{name} holds no samples.")
     fault = find_fault(samples)
     if fault:
         raise ValueError(f"{name} {fault}. Render the file again.")
     return resample(torch.from_numpy(samples.mean(axis=1)), source_rate, sample_rate)
+
+
+def _explain(path: Path, error: soundfile.LibsndfileError) -> str:
+    """Why a file cannot be read, and what to do: a format that is only unknown here is not called damaged."""
+    import soundfile
+
+    converted = path.with_name(f"{path.stem}.converted.wav" if path.suffix == ".wav" else f"{path.stem}.wav")
+    remedy = f"Convert it with `{shlex.join(['ffmpeg', '-i', path.name, converted.name])}`."
+    container = name_container(path)
+    if container:
+        return f"{path} is {container}, which libsndfile does not read. {remedy}"
+    if error.code == UNSUPPORTED_ENCODING:
+        return f"{path} is encoded in a way that libsndfile does not read. {remedy}"
+    if path.suffix[1:].upper() not in {*soundfile.available_formats(), *OTHER_SUFFIXES}:
+        return f"{path} is no audio that libsndfile reads ({', '.join(FORMATS)}, mp3, aiff, …). {remedy}"
+    return f"{path} cannot be read as audio: {error.error_string} Is it damaged?"
 
 
 def find_fault(samples: npt.NDArray[np.float32]) -> str:
@@ -67,24 +105,38 @@ def find_fault(samples: npt.NDArray[np.float32]) -> str:
     return ""
 
 
-def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
-    """Write 16-bit audio; the suffix names the format. The file appears whole or not at all.
+def save_audio(
+    path: str | Path, waveform: Tensor | npt.NDArray[Any], sample_rate: int, bits: Bits | None = None
+) -> None:
+    """Write a waveform into a file, whose suffix names the format. It appears whole or not at all.
 
     Args:
-        path: The file; its folder must exist.
-        waveform: (time,), in [-1, 1]; beyond is clipped.
+        path: The file, replaced if it is there; its folder must exist.
+        waveform: (time,), in [-1, 1]; beyond is clipped, but for floats.
         sample_rate: In Hz.
+        bits: The bits of a sample, 16, 24 or "float" (32). 16 if left out; compressed with loss, as `.ogg`, there are
+            none to choose.
 
     Raises:
         OSError: It cannot be written.
+        TypeError: The waveform is no tensor or array.
+        ValueError: It is not one waveform, or not finite; there is no such format, or not with so many bits.
+
+    Example:
+        >>> vocoder.save("copy.wav", voice(mel), voice.sample_rate)  # doctest: +SKIP
     """
-    path = Path(path)
+    import soundfile
+
+    path, waveform = Path(path), _check_waveform(waveform)
+    subtype = find_subtype(path.suffix, bits)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    subtype = "VORBIS" if path.suffix == ".ogg" else "PCM_16"
+    encode = {"PCM_24": _to_24_bits, "FLOAT": _to_floats}.get(subtype, to_levels)
     try:
         with soundfile.SoundFile(temporary, "w", sample_rate, channels=1, subtype=subtype) as file:
             for piece in waveform.split(WRITTEN_SAMPLES):
-                file.write(to_levels(piece))
+                file.write(encode(piece))
         temporary.replace(path)
     except soundfile.LibsndfileError as error:
         raise OSError(f"{path} cannot be written: {error.error_string} Is there space on the disk?") from error
@@ -92,10 +144,64 @@ def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def find_subtype(suffix: str, bits: Bits | None = None) -> str:
+    """Name what libsndfile calls a format's samples.
+
+    Args:
+        suffix: The file's, with or without the point.
+        bits: The bits of a sample; see `save_audio`.
+
+    Raises:
+        ValueError: There is no such format, or not with so many bits.
+    """
+    name = suffix.lower().removeprefix(".")
+    if name not in FORMATS:
+        asked = name or "a file without a suffix"
+        raise ValueError(f"Audio is written as {', '.join(FORMATS)}, but not as {asked}. Choose one of these.")
+    if bits not in FORMATS[name]:
+        *others, last = (str(one) for one in FORMATS[name])
+        choices = f"{', '.join(others[1:])} or {last}"  # but for None, which is no choice
+        rule = f"has {choices} bits" if others else "is compressed with loss and has no bits to choose"
+        raise ValueError(f"{name} {rule}, but {bits} was asked for. Choose another, or wav.")
+    return FORMATS[name][bits]
+
+
+def _check_waveform(waveform: Any) -> Tensor:
+    if not isinstance(waveform, Tensor | np.ndarray):
+        raise TypeError(f"`waveform` must be a torch tensor or a NumPy array, but is a {type(waveform).__name__}.")
+    tensor = torch.as_tensor(waveform).detach()
+    if tensor.ndim != 1:
+        raise ValueError(
+            f"`waveform` must have shape (time,), but has {tuple(tensor.shape)}. A file holds one: save each apart."
+        )
+    if not tensor.is_floating_point():
+        raise TypeError(f"`waveform` must hold floating-point numbers in [-1, 1], but holds {tensor.dtype}.")
+    if not tensor.isfinite().all():
+        raise ValueError("`waveform` must be finite, but holds NaN or infinity. Nothing was written.")
+    return tensor
+
+
 def to_levels(waveform: Tensor) -> npt.NDArray[np.int16]:
     """16-bit levels of a waveform in [-1, 1]; beyond is clipped."""
-    levels: npt.NDArray[np.int16] = (
-        (waveform.detach().cpu().double() * 32768).round().clamp(-32768, 32767).short().numpy()
+    levels: npt.NDArray[np.int16] = _quantise(waveform, 15).astype(np.int16)
+    return levels
+
+
+def _to_24_bits(waveform: Tensor) -> npt.NDArray[np.int32]:
+    """In the upper three of four bytes, as libsndfile takes them."""
+    return _quantise(waveform, 23) << 8
+
+
+def _to_floats(waveform: Tensor) -> npt.NDArray[np.float32]:
+    floats: npt.NDArray[np.float32] = waveform.detach().cpu().float().numpy()
+    return floats
+
+
+def _quantise(waveform: Tensor, bits: int) -> npt.NDArray[np.int32]:
+    """Integers of so many bits and a sign."""
+    scale = 2**bits
+    levels: npt.NDArray[np.int32] = (
+        (waveform.detach().cpu().double() * scale).round().clamp(-scale, scale - 1).int().numpy()
     )
     return levels
 

@@ -105,7 +105,7 @@ class Fit:
         words: str = self.verdict if self.differences else "the same"
         if self.verdict == "approximate":
             words += f", about {self.error_db:.1f} dB off" if self.error_db else ", in silence only"
-        return words + (f"; the waveform {_lag(self.delay)}" if self.delay else "")
+        return words + (f"; the waveform {say_lag(self.delay)}" if self.delay else "")
 
     def require(self, approximate: bool) -> None:
         """Do nothing if mels can be converted.
@@ -176,7 +176,8 @@ def _delay(source: MelConfig, target: MelConfig) -> int:
     return offset if half is target else -round(offset * target.sample_rate / source.sample_rate)
 
 
-def _lag(delay: int) -> str:
+def say_lag(delay: int) -> str:
+    """How many samples a waveform is late or early, to be read."""
     return f"lags by {delay} samples" if delay > 0 else f"comes {-delay} samples early"
 
 
@@ -275,7 +276,7 @@ def _faint(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
 
 def _framing(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
     delay = _delay(source, target)
-    return "benign", f"the waveform {_lag(delay)} ({abs(delay) / target.sample_rate * 1000:.1f} ms)"
+    return "benign", f"the waveform {say_lag(delay)} ({abs(delay) / target.sample_rate * 1000:.1f} ms)"
 
 
 def _edges(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:

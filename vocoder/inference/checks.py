@@ -27,6 +27,22 @@ BEYOND = 1.0
 VALUES = ("n_mels", "log", "shift", "scale", "clip", "mel_norm", "power")
 
 
+def check_device(device: Any) -> torch.device:
+    """Find the device of that name.
+
+    Raises:
+        ValueError: torch has none of that name here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # an AssertionError where torch was built without CUDA
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"`device` must be one that torch has here, cpu or cuda say, but is {str(device)!r} ({reason}). "
+            "Leave it out for the CPU."
+        ) from error
+
+
 def check_mel(mel: Any, dialect: MelConfig) -> Tensor:
     """Bring a mel into the form that conversion and network take; see `to_bands_first`.
 

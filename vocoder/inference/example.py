@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.features.audio import load_audio
 
-RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"  # which ship within the package
+RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"  # a corpus of one, which ships within the package
 UTTERANCE = "arctic_a0125_1592745717"  # a test utterance of the default voice's speaker; not trained on
 TEXT = "He was determined now to maintain a more certain hold upon himself."
 
@@ -43,9 +44,7 @@ def example() -> Example:
         >>> import vocoder
         >>> waveform = vocoder.infer(vocoder.example().mel)  # doctest: +SKIP
     """
-    from vocoder.features.audio import load_audio  # and with it soundfile, which mels in and waveforms out do without
-
     sample_rate = MelConfig().sample_rate
-    waveform = load_audio(RECORDINGS / f"{UTTERANCE}.flac", sample_rate)
+    waveform = load_audio(RECORDINGS / "wavs" / f"{UTTERANCE}.flac", sample_rate)
     mel = torch.from_numpy(np.load(RECORDINGS / f"{UTTERANCE}.npy"))
     return Example(mel, waveform, sample_rate, TEXT)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from functools import partial
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,10 +27,15 @@ from vocoder.inference.restoring import Restorer
 from vocoder.model.wavenet import Conditioning
 
 Mel = Tensor | np.ndarray
+Item = TypeVar("Item")
 
 
 class Stream:
     """One utterance in the making; `Vocoder.stream` makes it. Several may run at once, in threads or in turn.
+
+    As a context manager it ends with the block: nothing may be pushed afterwards. It is not flushed then, for nobody
+    would be there to take the last samples; `flush` within the block gives them. So a block that is left early, because
+    a listener has hung up or an error came, makes nothing that nobody hears.
 
     Args:
         engine: Generates; streams may share it.
@@ -110,13 +116,25 @@ class Stream:
                 yield waveform
         yield self.flush()
 
-    async def over_async(self, chunks: AsyncIterable[Mel]) -> AsyncIterator[Tensor]:
-        """As `over`, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile."""
-        async for chunk in chunks:
+    async def over_async(self, chunks: AsyncIterable[Mel] | Iterable[Mel]) -> AsyncIterator[Tensor]:
+        """As `over`, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile.
+
+        The chunks of a plain iterable are fetched in a thread too, for it may take its time over each.
+        """
+        async for chunk in chunks if isinstance(chunks, AsyncIterable) else _fetch(chunks):
             waveform = await asyncio.to_thread(self.push, chunk)
             if len(waveform):
                 yield waveform
         yield await asyncio.to_thread(self.flush)
+
+    def __enter__(self) -> Stream:
+        with self._lock:
+            self._check_open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._closed = self._closed or "has ended with its block"
 
     def _look(self, chunk: Tensor, *, last: bool = False) -> None:
         """Warn, at most once, of another dialect's mels, when enough have come."""
@@ -147,3 +165,17 @@ class Stream:
         first = self._conditioner.done - conditioning.frames
         waveform, self._state = self._continue(conditioning, state=self._state, first=first)
         return waveform
+
+
+async def _fetch(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """One after the other, each in a thread."""
+    iterator = iter(items)
+    while batch := await asyncio.to_thread(_take_one, iterator):
+        yield batch[0]
+
+
+def _take_one(iterator: Iterator[Item]) -> list[Item]:
+    """The next, or none: StopIteration cannot leave a coroutine."""
+    for item in iterator:
+        return [item]
+    return []

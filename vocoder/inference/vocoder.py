@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from vocoder.features.statistics import Stats
 from vocoder.inference.batching import Utterance, generate_whole, run_side_by_side
 from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
+    check_device,
     check_fold,
     check_made,
     check_mel,
@@ -58,19 +60,24 @@ class Vocoder:
         config: Of mel and network.
         network: Put into eval mode; its weights must not change from here on.
         training: Facts about how it was trained, for people to read.
+        name: The name that `repr` shows.
 
     Attributes:
         config: As given.
         network: As given.
         training: As given; empty if unknown.
+        name: As given; empty if unknown.
 
     Example:
         >>> vocoder = Vocoder.from_pretrained("kathleen")  # doctest: +SKIP
         >>> waveform = vocoder.infer(mel)  # doctest: +SKIP
+        >>> waveform = vocoder(mel)  # the same  # doctest: +SKIP
     """
 
-    def __init__(self, config: VocoderConfig, network: WaveNet, training: dict[str, Any] | None = None) -> None:
-        self.config, self.network, self.training = config, network.eval(), dict(training or {})
+    def __init__(
+        self, config: VocoderConfig, network: WaveNet, training: dict[str, Any] | None = None, name: str = ""
+    ) -> None:
+        self.config, self.network, self.training, self.name = config, network.eval(), dict(training or {}), name
         self._engines: dict[tuple[str, str, int | None], Engine] = {}
 
     @classmethod
@@ -90,8 +97,38 @@ class Vocoder:
             ValueError: A file is damaged, or no vocoder's.
             ImportError: A hub id was given, and huggingface_hub is not installed.
         """
+        place = check_device(device or "cpu")
         bundle = load_model(model, revision)
-        return cls(bundle.config, bundle.network.to(device or "cpu"), bundle.training)
+        name = Path(model).resolve().name if Path(model).exists() else os.fspath(model)
+        return cls(bundle.config, bundle.network.to(place), bundle.training, name)
+
+    def to(self, device: str | torch.device) -> Vocoder:
+        """Move the model to another device, in place as torch's modules do, and return it.
+
+        Streams that have begun stay with the network, and cannot be gone on with: begin them afterwards.
+
+        Args:
+            device: Where to infer from now on, `cuda` say.
+
+        Raises:
+            ValueError: There is no such device.
+        """
+        self.network.to(check_device(device))
+        self._engines = {}  # which hold the weights where they were
+        return self
+
+    def __repr__(self) -> str:
+        config, parameters = self.config.network, sum(weight.numel() for weight in self.network.parameters())
+        facts = (
+            f"{self.sample_rate} Hz",
+            f"hop {self.hop_length}",
+            f"{self.mel.n_mels} mels",
+            f"{parameters / 1e6:.2f} M parameters",
+            str(self._device),
+            config.distribution.name.replace("_", " "),
+            f"{config.samples_per_step} sample{'s' * (config.samples_per_step > 1)} per step",
+        )
+        return f"Vocoder({self.name + ': ' if self.name else ''}{', '.join(facts)})"
 
     def save_pretrained(self, folder: ModelName) -> None:
         """Write the model as a bundle, for `from_pretrained` or the hub; see `save_bundle`."""
@@ -233,6 +270,10 @@ class Vocoder:
             rows = zip(whole, mels.split(1), strict=True)
             whole = torch.stack([Correction(self.mel, passes, convert).push(*row, last=True) for row in rows])
         return whole if mel.ndim == 3 else whole[0]
+
+    def __call__(self, mel: Tensor | np.ndarray, **options: Any) -> Tensor:
+        """As `infer`."""
+        return self.infer(mel, **options)
 
     def infer_many(
         self,
