@@ -42,7 +42,7 @@ def add_convert_mel(commands: Any) -> None:
     convert.add_argument("output", type=Path, metavar="OUT", help="the .npy file to make")
     kinds = "name of a dialect, or a model: folder, .ckpt, voice or hub id"
     convert.add_argument("--from", dest="source", required=True, metavar="A", help=f"what it means: {kinds}")
-    convert.add_argument("--to", dest="target", required=True, metavar="B", help="what it is to mean: likewise")
+    convert.add_argument("--to", dest="target", required=True, metavar="B", help=f"what it is to mean: {kinds}")
     convert.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
     convert.add_argument("--approximate", action="store_true", help="also where it can only be done roughly")
     convert.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
