@@ -29,11 +29,11 @@ def test_the_demo_makes_a_page_of_the_recording_and_its_copies_and_says_where(
     page = (tmp_path / "runs/hear/report/index.html").read_text(encoding="utf-8")
     assert example.text in page
     evaluation = load_evaluation(tmp_path / "runs/hear")
-    assert evaluation.systems == ["original", "kathleen", "griffin-lim"]
+    assert evaluation.systems == ["original", "universal", "griffin-lim"]
     [utterance] = evaluation.utterances
     sounds = {name: tmp_path / "runs/hear" / str(one.audio) for name, one in utterance.systems.items()}
     assert load_audio(sounds["original"], example.sample_rate).equal(example.waveform)
-    copy = load_audio(sounds["kathleen"], example.sample_rate)
+    copy = load_audio(sounds["universal"], example.sample_rate)
     assert (copy - vocoder.infer(example.mel)).abs().max() <= 0.5 / 32768 + 1e-9
 
 

@@ -48,7 +48,7 @@ from vocoder.inference.restoring import Restorer
 from vocoder.inference.stream import Stream
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-DEFAULT_MODEL = "kathleen"
+DEFAULT_MODEL = "universal"
 
 _make_converter = lru_cache(maxsize=16)(make_converter)
 
@@ -69,7 +69,7 @@ class Vocoder:
         name: As given; empty if unknown.
 
     Example:
-        >>> vocoder = Vocoder.from_pretrained("kathleen")  # doctest: +SKIP
+        >>> vocoder = Vocoder.from_pretrained("universal")  # doctest: +SKIP
         >>> waveform = vocoder.infer(mel)  # doctest: +SKIP
         >>> waveform = vocoder(mel)  # the same  # doctest: +SKIP
     """

@@ -29,7 +29,7 @@ class TorchaudioVocoder(nn.Module):
     Example:
         >>> import torchaudio, vocoder  # doctest: +SKIP
         >>> bundle = torchaudio.pipelines.TACOTRON2_GRIFFINLIM_CHAR_LJSPEECH  # doctest: +SKIP
-        >>> speak = TorchaudioVocoder(vocoder.Vocoder.from_pretrained("kathleen"))  # doctest: +SKIP
+        >>> speak = TorchaudioVocoder(vocoder.Vocoder.from_pretrained("universal"))  # doctest: +SKIP
         >>> tokens, lengths = bundle.get_text_processor()(["Hello world!", "Good night."])  # doctest: +SKIP
         >>> mel, lengths, _ = bundle.get_tacotron2().infer(tokens, lengths)  # doctest: +SKIP
         >>> waveforms, lengths = speak(mel, lengths)  # doctest: +SKIP
