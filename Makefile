@@ -38,7 +38,7 @@ demo: $(STAMP)  ## Hear the voice that ships at once, then train one for two min
 	$(BIN)/vocoder evaluate --model runs/demo/bundle --corpus recipes/demo --output-dir runs/demo/evaluation \
 	    --seconds 2 --overwrite
 	@echo "Two pages to listen to:"
-	@echo "  runs/hear/report/index.html             the voice that ships, kathleen, beside the recording that it copies"
+	@echo "  runs/hear/report/index.html             the voice that ships, universal, beside the recording that it copies"
 	@echo "  runs/demo/evaluation/report/index.html  what you have just trained: rough, after two minutes"
 	@echo "Next:"
 	@echo "  use this model          make infer MODEL=runs/demo/bundle INPUTS=speech.wav OUTPUT=generated"
