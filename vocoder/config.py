@@ -296,8 +296,8 @@ class WaveformConfig:
     The mel is the true one's. Ours are modelled as recorded; r9y9/wavenet_vocoder's are not.
 
     Attributes:
-        pre_emphasis: From 0 (none) to below 1; undone on the way out.
-        gain: Positive; likewise.
+        pre_emphasis: The coefficient, from 0 (none) to below 1; undone on the way out.
+        gain: The factor, positive; undone on the way out.
     """
 
     pre_emphasis: float = 0.0

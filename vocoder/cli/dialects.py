@@ -28,7 +28,7 @@ def add_dialects(commands: Any) -> None:
     kinds = "name of a dialect, or a model: folder, .ckpt, voice or hub id"
     dialects.add_argument("source", nargs="?", metavar="A", help=f"{kinds}; all are listed if left out")
     dialects.add_argument(
-        "target", nargs="?", metavar="B", help="likewise: what becomes of a mel of A where B is wanted"
+        "target", nargs="?", metavar="B", help="another, as A: what becomes of a mel of A where B is wanted"
     )
     dialects.add_argument("--pairs", action="store_true", help="all pairs at a glance")
 

@@ -70,7 +70,7 @@ def draw_noise(
     Args:
         distribution: Maps uniforms to its own noise.
         seed: From 0 to 2**64 - 1.
-        utterances: Index of each utterance, likewise.
+        utterances: The index of each utterance, from 0 to 2**64 - 1.
         start: Index of the first sample.
         length: Number of samples.
 

@@ -26,8 +26,8 @@ class Opinion:
 
     Attributes:
         mean: Of the listeners' means, so that each listener weighs the same.
-        low: Of the 95 % confidence interval; None where one value tells nothing of the spread.
-        high: Likewise.
+        low: The lower end of the 95 % confidence interval; None where one value tells nothing of the spread.
+        high: The upper end.
         listeners: Who rated it.
         ratings: Of all of them.
     """
@@ -47,8 +47,8 @@ class Discrimination:
         correct: Trials in which X was recognised.
         trials: All.
         share: The one over the other; by guessing 0.5.
-        low: Of its 95 % confidence interval (Clopper and Pearson 1934).
-        high: Likewise.
+        low: The lower end of its 95 % confidence interval (Clopper and Pearson 1934).
+        high: The upper end.
         p: Of so many or more by guessing (exact binomial, one-sided).
         listeners: Who took part.
     """

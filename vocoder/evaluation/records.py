@@ -16,9 +16,9 @@ class Measure:
     """One way in which a copy can differ from the recording.
 
     Attributes:
-        key: In files and code.
-        name: For people.
-        unit: Likewise; empty for a pure number.
+        key: Its name in files and code.
+        name: Its name for people.
+        unit: Its unit, as people write it; empty for a pure number.
         better: Whether it should be low, high, or near zero.
         digits: After the point, when shown.
         about: Formula and source, in a sentence.
@@ -77,8 +77,8 @@ class Total:
 
     Attributes:
         mean: Over the utterances that have it; None if none has.
-        low: Of the 95 % confidence interval, by bootstrap over utterances.
-        high: Likewise.
+        low: The lower end of the 95 % confidence interval, by bootstrap over utterances.
+        high: The upper end.
         count: Utterances that have it.
         missing: Utterances that do not.
     """

@@ -79,14 +79,14 @@ def copy_all(copier: Copier, jobs: Sequence[Job], workers: int | None, progress:
 
 
 def run_here(copier: Copier, jobs: Sequence[Job]) -> Iterator[None]:
-    """Yield as each is done."""
+    """Do one job after the other; yield as each is done."""
     for job in jobs:
         work(copier, job)
         yield
 
 
 def run_in_processes(setting: Setting, jobs: Sequence[Job], count: int) -> Iterator[None]:
-    """Likewise, several at a time."""
+    """Do several jobs at a time; yield as each is done."""
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin, initargs=(setting,))
     try:

@@ -55,7 +55,7 @@ def compare(source: str | MelConfig, target: str | MelConfig) -> Fit:
 
     Args:
         source: The dialect that mels come in: a name, or what they mean.
-        target: The dialect that they are wanted in; likewise.
+        target: The dialect that they are wanted in: a name, or what they mean.
 
     Returns:
         Its string says what differs and what is done about it.
@@ -151,7 +151,7 @@ def convert_mel(
         mel: (n_mels, frames) or (batch, n_mels, frames), or with these two axes the other way round where the source's
             layout is `frames_first`.
         source: The dialect that it comes in: a name, or what it means.
-        target: The dialect that it is wanted in; likewise.
+        target: The dialect that it is wanted in: a name, or what it means.
         stats: Mean and scale by which it is normalised; see `vocoder.features.statistics`.
         target_stats: Mean and scale by which it is to be normalised.
         approximate: Whether an approximation will do where it cannot be exact; `compare` says how good it is.

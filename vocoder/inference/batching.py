@@ -85,7 +85,7 @@ def generate_whole(
         draw: Gives the noise.
         numbers: Each utterance's, which make its noise.
         temperature: See `Engine.generate`.
-        progress: Likewise.
+        progress: See `Engine.generate`.
 
     Returns:
         (batch, frames · hop_length).

@@ -39,8 +39,8 @@ class Stream:
 
     Args:
         engine: Generates; streams may share it.
-        conditioner: Of this utterance.
-        correction: Likewise.
+        conditioner: The conditioner of this utterance.
+        correction: The correction of this utterance.
         dialect: Of the mels that will come.
         waveform: What the network's waveform is.
         draw: Noise of this utterance; see `run_side_by_side`.
@@ -86,8 +86,8 @@ class Stream:
 
         Raises:
             TypeError: As `Vocoder.infer`.
-            ValueError: Likewise; a frame's number counts from the beginning of the stream, which is as it was and may
-                be gone on with or flushed. Also after `flush`.
+            ValueError: As `Vocoder.infer`; a frame's number counts from the beginning of the stream, which is as it
+                was and may be gone on with or flushed. Also after `flush`.
 
         Warns:
             UserWarning: The mel looks like another dialect's; once, when a second or two have come.

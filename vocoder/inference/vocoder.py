@@ -301,19 +301,19 @@ class Vocoder:
 
         Args:
             mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
-            seed: As for `infer`; so are all that are not named here.
-            temperature: Likewise.
+            seed: As for `infer`.
+            temperature: As for `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: Likewise.
-            precision: Likewise.
-            threads: Likewise.
+            engine: As for `infer`.
+            precision: As for `infer`.
+            threads: As for `infer`.
             speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
-            utterance: Likewise.
+            utterance: As for `infer`.
             dialect: As for `infer`, of all.
-            stats: Likewise.
-            approximate: Likewise.
-            progress: Likewise.
+            stats: As for `infer`.
+            approximate: As for `infer`.
+            progress: As for `infer`.
             finished: Called with the place in the list and the waveform of each utterance as it ends; short ones may
                 overtake.
 
@@ -322,7 +322,7 @@ class Vocoder:
 
         Raises:
             TypeError: As `infer`; the message says which utterance.
-            ValueError: Likewise.
+            ValueError: As `infer`; the message says which utterance.
         """
         seed, temperature = check_key("seed", seed), check_temperature(temperature)
         source = self._resolve(dialect, stats)
@@ -365,22 +365,22 @@ class Vocoder:
         and for any chunks. It lags by `latency`, and needs the same memory after an hour as after a second.
 
         Args:
-            seed: As for `infer`; so are all others.
-            temperature: Likewise.
+            seed: As for `infer`.
+            temperature: As for `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: Likewise.
-            precision: Likewise.
-            threads: Likewise.
-            speaker: Likewise.
-            utterance: Likewise.
-            dialect: Likewise.
-            stats: Likewise.
-            approximate: Likewise.
+            engine: As for `infer`.
+            precision: As for `infer`.
+            threads: As for `infer`.
+            speaker: As for `infer`.
+            utterance: As for `infer`.
+            dialect: As for `infer`.
+            stats: As for `infer`.
+            approximate: As for `infer`.
 
         Raises:
             TypeError: As `infer`.
-            ValueError: Likewise.
+            ValueError: As `infer`.
 
         Example:
             >>> stream = vocoder.stream(seed=1)  # doctest: +SKIP

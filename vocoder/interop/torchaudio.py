@@ -63,7 +63,7 @@ class TorchaudioVocoder(nn.Module):
 
         Raises:
             TypeError: As `Vocoder.infer`.
-            ValueError: Likewise; or `lengths` does not fit.
+            ValueError: As `Vocoder.infer`, or `lengths` does not fit.
         """
         rows = _cut(specgrams, lengths)
         hop_length = self.vocoder.hop_length

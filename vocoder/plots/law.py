@@ -46,7 +46,7 @@ def draw_law(
 
     Raises:
         TypeError: As `infer`, of `speaker`.
-        ValueError: Likewise; or the stretch is empty or not within the recording.
+        ValueError: As `infer`, or the stretch is empty or not within the recording.
     """
     begin, length = choose_passage(model, waveform, start, seconds)
     passage = follow(model, waveform, begin, length, speaker)

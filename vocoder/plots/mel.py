@@ -52,7 +52,7 @@ def draw_mels(mels: Mapping[str, Tensor], dialect: MelConfig) -> Figure:
 
     Raises:
         TypeError: As `draw_mel`.
-        ValueError: Likewise.
+        ValueError: As `draw_mel`.
     """
     decibels = {title: to_decibels(mel, dialect) for title, mel in mels.items()}
     limits = shown_range(list(decibels.values()))

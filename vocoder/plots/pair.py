@@ -31,7 +31,7 @@ def draw_pair(original: Tensor, copy: Tensor, dialect: MelConfig) -> Figure:
 
     Args:
         original: (time,), in [-1, 1], at the dialect's sample rate.
-        copy: Likewise; as long, but for less than a second.
+        copy: (time,), as the original, and as long but for less than a second.
         dialect: In which both are seen.
 
     Raises:

@@ -71,7 +71,7 @@ def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: i
 
     Raises:
         TypeError: As `infer`, of `speaker`.
-        ValueError: Likewise.
+        ValueError: As `infer`, of `speaker`.
     """
     network, hop_length, history = model.network, model.hop_length, model.network.history_length
     first, last = max(0, begin - network.past_length) // hop_length, -(-(begin + length) // hop_length)

@@ -23,7 +23,7 @@ def run_service(model: Vocoder, name: str, host: str, port: int, limits: Limits)
         model: That is served.
         name: What the model is called.
         host: The address to listen at.
-        port: Likewise; 0 for one that is free.
+        port: The port to listen at; 0 for one that is free.
         limits: On what is taken on.
     """
     warnings.simplefilter("ignore", DialectWarning)  # the client is told, and nobody here could do anything
