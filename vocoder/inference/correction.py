@@ -23,7 +23,7 @@ from vocoder.config import MelConfig, WaveformConfig
 from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.mel import beyond_ends
 from vocoder.features.values import denormalise, guard, normalise
-from vocoder.inference.conditioner import Convert
+from vocoder.inference.conditioner import PIECE_FRAMES, Convert
 from vocoder.inference.restoring import Restorer
 from vocoder.model.spectrum import LogPowerSpectrum
 
@@ -48,7 +48,7 @@ def correct(waveform: Tensor, mel: Tensor, config: MelConfig, passes: int = 2) -
     Returns:
         (frames · hop_length,), float32 in [-1, 1], on the waveform's device.
     """
-    return Correction(config, passes).push(waveform, mel[None], last=True)
+    return Correction(config, passes).whole(waveform, mel[None])
 
 
 def correction_latency(config: MelConfig, passes: int) -> int:
@@ -69,10 +69,12 @@ class Correction:
         convert: The conversion from mels as they come (1, bands, frames) to the dialect, frame by frame.
 
     Attributes:
+        hop_length: The number of samples of a frame.
         lag: The number of samples by which it lags.
     """
 
     def __init__(self, config: MelConfig, passes: int, convert: Convert | None = None) -> None:
+        self.hop_length = config.hop_length
         self.lag = correction_latency(config, passes)
         self._passes, self._convert = [Pass(config) for _ in range(passes)], convert
         # The mel of a dialect with pre-emphasis is that of the emphasised waveform: so that is what is corrected.
@@ -97,6 +99,20 @@ class Correction:
         for one in self._passes:
             samples = one.push(samples, frames, last=last)
         return self._restore(torch.from_numpy(samples)[None])[0].clamp(-1, 1).float().to(waveform.device)
+
+    def whole(self, waveform: Tensor, mel: Tensor) -> Tensor:
+        """Correct an utterance that is there as a whole, piece by piece: float64 takes twice its memory.
+
+        Args:
+            waveform: The samples (frames · hop_length,), in [-1, 1].
+            mel: The frames (1, n_mels, frames) that their mel should have.
+        """
+        pieces = []
+        for start in range(0, mel.shape[-1], PIECE_FRAMES):
+            stop = min(start + PIECE_FRAMES, mel.shape[-1])
+            samples = waveform[start * self.hop_length : stop * self.hop_length]
+            pieces.append(self.push(samples, mel[..., start:stop], last=stop == mel.shape[-1]))
+        return torch.cat(pieces)
 
     def _emphasise(self, samples: Array) -> Array:
         """x[t] - pre_emphasis · x[t-1], going on where it stopped."""

@@ -268,7 +268,7 @@ class Vocoder:
         whole = self._restore(whole)
         if passes:
             rows = zip(whole, mels.split(1), strict=True)
-            whole = torch.stack([Correction(self.mel, passes, convert).push(*row, last=True) for row in rows])
+            whole = torch.stack([Correction(self.mel, passes, convert).whole(*row) for row in rows])
         return whole if mel.ndim == 3 else whole[0]
 
     def __call__(self, mel: Tensor | np.ndarray, **options: Any) -> Tensor:
@@ -336,9 +336,8 @@ class Vocoder:
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
-            correction = Correction(self.mel, passes, convert)
             mel = check_mel(mels[index], source).to(self._device)
-            waveforms[index] = correction.push(self._restore(waveform[None])[0], mel, last=True)
+            waveforms[index] = Correction(self.mel, passes, convert).whole(self._restore(waveform[None])[0], mel)
             if finished is not None:
                 finished(index, waveforms[index])
         return waveforms
