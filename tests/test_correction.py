@@ -93,6 +93,15 @@ def test_no_pass_leaves_every_bit() -> None:
     assert torch.equal(correct(waveform, mel, tiny_mel_config(), 0), waveform)
 
 
+@pytest.mark.parametrize(("samples", "shape"), [(319, (8, 20)), (320, (7, 20)), (320, (20, 8)), (320, (1, 8, 20))])
+def test_a_waveform_of_another_length_than_its_mel_is_refused(samples: int, shape: tuple[int, ...]) -> None:
+    message = (
+        rf"frames · 16 samples is corrected to a mel of \(8, frames\), .* shapes \({samples},\) and .* Cut the one"
+    )
+    with pytest.raises(ValueError, match=message):
+        correct(torch.zeros(samples), torch.zeros(shape), tiny_mel_config(), 1)
+
+
 def test_silence_stays_silence_and_nothing_leaves_the_range() -> None:
     config = tiny_mel_config()
     loud, quiet = (torch.full((8, 20), level) for level in reversed(config.value_range))

@@ -2,7 +2,7 @@
 # Make a voice in half an hour on two cores: recipes/half-hour/voice.sh CORPUS [arguments of `vocoder fit` …]
 # By likelihood for two thirds of the time, by ear for the rest; the voice is runs/half-hour/voice.
 set -euo pipefail
-corpus=$1
+corpus=${1:?Name the folder of the recordings: recipes/half-hour/voice.sh /path/to/recordings}
 shift
 vocoder=("${PYTHON:-.venv/bin/python}" -m vocoder)
 first=(--config recipes/half-hour/train.yaml --data.root "$corpus")

@@ -1,4 +1,4 @@
-"""What a command is given: mels and audio, in files or folders of them; reading them."""
+"""Find and read the mels and the audio that a command is given, in files or folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a waveform's mel lacks of the mel that it was made from, put right band by band, frame by frame.
+"""Bring a waveform's mel to the one that it was made from, band by band, frame by frame.
 
 A network draws each sample, so a band's level in a frame comes out only about as it was asked for, some 3 dB off. But
 the mel says what it should be. So the spectrum of each frame is multiplied by what its bands lack, and the frames are
@@ -41,13 +41,21 @@ def correct(waveform: Tensor, mel: Tensor, config: MelConfig, passes: int = 2) -
 
     Args:
         waveform: The samples (frames · hop_length,), in [-1, 1].
-        mel: What their mel should be (n_mels, frames).
+        mel: The mel that they should have (n_mels, frames), bands first whatever the dialect's layout.
         config: The dialect.
         passes: The number of passes; 0 leaves the waveform as it is.
 
     Returns:
         (frames · hop_length,), float32 in [-1, 1], on the waveform's device.
+
+    Raises:
+        ValueError: The mel has other bands than the dialect, or the waveform another length than the mel.
     """
+    if mel.ndim != 2 or len(mel) != config.n_mels or waveform.shape != (mel.shape[1] * config.hop_length,):
+        raise ValueError(
+            f"A waveform of frames · {config.hop_length} samples is corrected to a mel of ({config.n_mels}, frames), "
+            f"but they have shapes {tuple(waveform.shape)} and {tuple(mel.shape)}. Cut the one to the other."
+        )
     return Correction(config, passes).whole(waveform, mel[None])
 
 
@@ -107,6 +115,8 @@ class Correction:
             waveform: The samples (frames · hop_length,), in [-1, 1].
             mel: The frames (1, n_mels, frames) that their mel should have.
         """
+        if not self._passes:
+            return waveform
         pieces = []
         for start in range(0, mel.shape[-1], PIECE_FRAMES):
             stop = min(start + PIECE_FRAMES, mel.shape[-1])
@@ -206,7 +216,7 @@ class Pass:
 
 
 class Tables(NamedTuple):
-    """What passes need to know of a dialect.
+    """The tables of a dialect that passes read.
 
     Attributes:
         window: The weights of a frame's samples (n_fft,).

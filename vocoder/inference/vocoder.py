@@ -266,9 +266,8 @@ class Vocoder:
                 progress=progress,
             )
         whole = self._restore(whole)
-        if passes:
-            rows = zip(whole, mels.split(1), strict=True)
-            whole = torch.stack([Correction(self.mel, passes, convert).whole(*row) for row in rows])
+        rows = zip(whole, mels.split(1), strict=True)
+        whole = torch.stack([Correction(self.mel, passes, convert).whole(*row) for row in rows])
         return whole if mel.ndim == 3 else whole[0]
 
     def __call__(self, mel: Tensor | np.ndarray, **options: Any) -> Tensor:

@@ -16,7 +16,7 @@ RETRY_SECONDS = 1
 
 @dataclass(frozen=True)
 class Limits:
-    """What a service takes on.
+    """The limits on what a service takes on.
 
     Attributes:
         streams: The number of requests and streams at once; 0 for what suits the cores.
@@ -49,11 +49,11 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """What a client is told instead of what it asked for.
+    """The refusal that a client is told instead of what it asked for.
 
     Args:
-        status: Of the response, 4xx or 5xx.
-        sentence: The rule, what came, the remedy.
+        status: The status of the response, 4xx or 5xx.
+        sentence: The sentence: the rule, what came, the remedy.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the response says beside it: when to come back, if that helps."""
+        """Say when to come back, if that helps."""
         return {"Retry-After": str(RETRY_SECONDS)} if self.status == 503 else {}
 
 
