@@ -206,6 +206,20 @@ def test_the_pace_keeps_to_the_faster_way_and_tries_the_other_now_and_then() -> 
         assert 8 <= chosen.count(not faster) <= 14
 
 
+@needs_library
+def test_a_stream_beside_others_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, config, asked = tiny_network(), tiny_config(), []
+    monkeypatch.setattr(Pace, "choose", lambda self: bool(asked.append(True)))
+    engine = NativeEngine(network, threads=2)
+    conditioning, noise = condition(network, config, 1), noise_for(network, 1)
+    with engine._alone() as first, engine._alone() as second:
+        assert (first, second) == (True, False)
+        engine.generate(conditioning, noise, engine.initial_state(1))
+    assert not asked
+    engine.generate(conditioning, noise, engine.initial_state(1))
+    assert asked
+
+
 def test_one_slow_call_does_not_change_the_pace() -> None:
     pace, chosen = Pace(), []
     for call in range(48):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
+from vocoder.engines.native import physical_cores
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference.checks import look_frames
 from vocoder.inference.conditioner import Conditioner, condition_in_pieces, condition_whole
@@ -242,7 +245,36 @@ def test_conditioning_depends_neither_on_torch_s_threads_nor_changes_their_numbe
         assert torch.equal(getattr(alone, name), getattr(shared, name))
 
 
+def test_a_call_out_of_a_solo_thread_does_not_wait_for_a_free_one() -> None:
+    def nested(depth: int) -> int:
+        return depth if depth == 8 else run_solo(nested, depth + 1).result()
+
+    assert run_solo(nested, 0).result(timeout=30) == 8
+
+
 # --- time
+
+
+def test_no_more_streams_are_at_work_at_once_than_there_are_cores(
+    model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, at_work, most = Stream._make, [], []
+
+    def watched(self: Stream, *args: Any, **kwargs: Any) -> Tensor:
+        at_work.append(self)
+        most.append(len(at_work))
+        try:
+            time.sleep(0.01)  # long enough for the others to begin, if they may
+            return make(self, *args, **kwargs)
+        finally:
+            at_work.remove(self)
+
+    monkeypatch.setattr(Stream, "_make", watched)
+    streams = [model.stream() for _ in range(3 * physical_cores())]
+    with ThreadPoolExecutor(len(streams)) as pool:
+        made = list(pool.map(lambda stream: stream.push(mel), streams))
+    assert max(most) <= physical_cores()
+    assert all(torch.equal(one, made[0]) for one in made)
 
 
 def test_the_samples_of_a_chunk_lag_by_the_latency_that_is_declared(model: Vocoder, mel: Tensor) -> None:

@@ -163,13 +163,11 @@ class MelConfig:
         if self.clip is not None:
             return self.clip
         loudest = self.log_factor * (math.log(10.0) if self.mel_norm == "slaney" else math.log(1000.0)) * self.power
-        shifts = self.shift if isinstance(self.shift, tuple) else (self.shift,) * self.n_mels
-        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,) * self.n_mels
+        floor, numbers = self.log_floor, (self.shift, self.scale)
+        count = self.n_mels if any(isinstance(number, tuple) for number in numbers) else 1  # or all bands are alike
+        shifts, scales = (number if isinstance(number, tuple) else (number,) * count for number in numbers)
         pairs = list(zip(shifts, scales, strict=True))
-        return (
-            min((self.log_floor - shift) / scale for shift, scale in pairs),
-            max((loudest - shift) / scale for shift, scale in pairs),
-        )
+        return min((floor - b) / a for b, a in pairs), max((loudest - b) / a for b, a in pairs)
 
 
 @dataclass(frozen=True)

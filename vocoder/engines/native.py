@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +109,7 @@ class NativeEngine(Engine):
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)
         self.threads = threads or physical_cores()
-        self._pace = Pace()
+        self._pace, self._at_work, self._lock = Pace(), 0, Lock()
         self.instruction_set = chosen_instruction_set()
         library = load_library()
         assert library is not None  # or there would be an obstacle
@@ -276,16 +278,29 @@ class NativeEngine(Engine):
             Job(group.block.ctypes.data, rows[start:].ctypes.data, group.rows, samples, temperature)
             for group, start in zip(state, starts[:-1], strict=True)
         ]
-        single = len(rows) == 1 and self.threads > 1
-        helper = single and self._pace.choose()
-        started = time.perf_counter()
-        for first in range(0, len(jobs), self.threads):
-            some = jobs[first : first + self.threads]
-            self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)
-        took = max(time.perf_counter() - started, 1e-6)
+        with self._alone() as alone:  # beside others, a helper takes the core that another stream is on
+            single = alone and len(rows) == 1 and self.threads > 1
+            helper = single and self._pace.choose()
+            started = time.perf_counter()
+            for first in range(0, len(jobs), self.threads):
+                some = jobs[first : first + self.threads]
+                self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)
+            took = max(time.perf_counter() - started, 1e-6)
         if single:
             self._pace.note(helper, samples / took)
         return took
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other thread is in the library with this engine at the beginning of a call."""
+        with self._lock:
+            self._at_work += 1
+            alone = self._at_work == 1
+        try:
+            yield alone
+        finally:
+            with self._lock:
+                self._at_work -= 1
 
 
 def shape_obstacle(network: WaveNet) -> str | None:

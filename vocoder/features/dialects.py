@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -259,25 +259,52 @@ def guess_dialect(mel: Tensor | np.ndarray, n_mels: int | None = None) -> list[s
             f"{tuple(values.shape)}. Pass the mel of a second or more of speech."
         )
     bands = set(values.shape[-2:]) if n_mels is None else {n_mels}
+    levels = _find_levels(values)
     scores = {
-        name: _implausibility(values, dialect) for name, dialect in CATALOGUE.items() if dialect.mel.n_mels in bands
+        name: _implausibility(values, levels, dialect)
+        for name, dialect in CATALOGUE.items()
+        if dialect.mel.n_mels in bands
     }
     best = min(scores.values(), default=0.0)
     # A difference of one is no evidence.
     return sorted((name for name in scores if scores[name] < 12), key=lambda name: max(scores[name], best + 1))
 
 
-def _implausibility(values: Tensor, dialect: Dialect) -> float:
+class _Levels(NamedTuple):
+    """What of a mel's values presets are judged by; found once, for all read larger values as louder.
+
+    Attributes:
+        lowest: The lowest value.
+        highest: The highest value.
+        piled: Whether more than one in a thousand are the lowest.
+        peak: The value that one in a thousand exceeds.
+        quartile: The value that one in four exceeds.
+    """
+
+    lowest: Tensor
+    highest: Tensor
+    piled: bool
+    peak: Tensor
+    quartile: Tensor
+
+
+def _find_levels(values: Tensor) -> _Levels:
+    flat = values.flatten()
+    lowest = flat.min()
+    peak, quartile = (flat.kthvalue(math.ceil(share * len(flat))).values for share in (0.999, 0.75))
+    return _Levels(lowest, flat.max(), bool((flat == lowest).double().mean() > 1e-3), peak, quartile)
+
+
+def _implausibility(values: Tensor, levels: _Levels, dialect: Dialect) -> float:
     """In squared standard deviations, roughly."""
     if dialect.statistics and _is_normalised(values, dialect.mel.n_mels):
         return -10.0
     (low, high), mel = dialect.mel.value_range, dialect.mel
-    lowest, slack = values.min(), 0.02 * (high - low)
-    if lowest < low - slack or values.max() > high + slack:
+    slack = 0.02 * (high - low)
+    if levels.lowest < low - slack or levels.highest > high + slack:
         return math.inf
-    floored = abs(lowest - low) < slack / 2
-    piled = (values == lowest).double().mean() > 1e-3
-    return _unlike_speech(values, mel) + (-4.0 if floored else 12.0 if piled else 0.0)
+    floored = abs(levels.lowest - low) < slack / 2
+    return _unlike_speech(levels, mel) + (-4.0 if floored else 12.0 if levels.piled else 0.0)
 
 
 def _is_normalised(values: Tensor, n_mels: int) -> bool:
@@ -287,8 +314,8 @@ def _is_normalised(values: Tensor, n_mels: int) -> bool:
     return bool(means.abs().mean() < 0.5 and means.std(correction=0) < 0.3 and 0.6 < deviation < 1.5)
 
 
-def _unlike_speech(values: Tensor, mel: MelConfig) -> float:
-    magnitude = log_bands(values.flatten(), mel) / mel.power - (math.log(UNNORMED) if mel.mel_norm == "none" else 0.0)
-    decibels = 20 / math.log(10) * magnitude
-    peak, quartile = (decibels.kthvalue(math.ceil(share * len(decibels))).values for share in (0.999, 0.75))
+def _unlike_speech(levels: _Levels, mel: MelConfig) -> float:
+    magnitudes = log_bands(torch.stack([levels.peak, levels.quartile]), mel) / mel.power
+    magnitudes = magnitudes - (math.log(UNNORMED) if mel.mel_norm == "none" else 0.0)
+    peak, quartile = 20 / math.log(10) * magnitudes
     return float(((peak - PEAK_DB) / PEAK_VARIES) ** 2 + ((peak - quartile - DEPTH_DB) / DEPTH_VARIES) ** 2)

@@ -11,8 +11,8 @@ from torch import Tensor
 from vocoder.inference.solo import run_solo
 from vocoder.model.wavenet import FRAME_PARTS, Conditioning, WaveNet
 
-BLOCK_FRAMES = 64  # a block of fewer takes as long
-PIECE_FRAMES = 16 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
+BLOCK_FRAMES = 32  # a block of fewer takes as long
+PIECE_FRAMES = 32 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
 
 Convert = Callable[[Tensor], Tensor]
 MakeConditioner = Callable[[Tensor | None], "Conditioner"]

@@ -47,7 +47,7 @@ def run_live(
     mel = _random_mel(model, chunks * chunk_frames)
     options["dialect"] = replace(model.mel, layout="bands_first")
     model.stream(**options).push(mel[:, : 4 * chunk_frames])  # the first touches all memory
-    first_sound = measure_first_sound(model, mel, options)
+    first_sound = measure_first_sound(model, mel, chunk_frames, options)
     rows = []
     for count in counts:
         begin = time.perf_counter() + 0.1
@@ -65,14 +65,14 @@ def run_live(
     return rows
 
 
-def measure_first_sound(model: Vocoder, mel: Tensor, options: dict[str, Any]) -> float:
-    """Seconds from opening a stream, alone, to its first 20 ms of samples, of frames that wait: median of several."""
+def measure_first_sound(model: Vocoder, mel: Tensor, chunk_frames: int, options: dict[str, Any]) -> float:
+    """Seconds from opening a stream, alone, to its first 20 ms of samples, of chunks that wait: median of several."""
     took = []
     for _ in range(9):
         begin, samples = time.perf_counter(), 0
         stream = model.stream(**options)
-        for frame in mel.split(1, dim=1):
-            samples += len(stream.push(frame))
+        for chunk in mel.split(chunk_frames, dim=1):
+            samples += len(stream.push(chunk))
             if samples >= FIRST_SOUND_SECONDS * model.sample_rate:
                 break
         took.append(time.perf_counter() - begin)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from threading import Lock, Thread
+from threading import Lock, Thread, local
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -21,14 +21,21 @@ from vocoder.engines.native import physical_cores
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_lock = Lock()
+_lock, _here = Lock(), local()
 
 
 def run_solo(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Future[Result]:
-    """Begin a call in such a thread; its `result()` waits. Threads are kept for the next call."""
-    return _pool(os.getpid()).submit(function, *args, **kwargs)
+    """Begin a call in such a thread; its `result()` waits. Threads are kept for the next call, one for each core.
+
+    A call out of such a thread is made at once: were it to wait for a free thread, all could wait for each other.
+    """
+    if not getattr(_here, "solo", False):
+        return _pool(os.getpid()).submit(function, *args, **kwargs)
+    done: Future[Result] = Future()
+    done.set_result(function(*args, **kwargs))
+    return done
 
 
 @lru_cache(maxsize=1)
@@ -39,6 +46,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def _settle() -> None:
     """torch's number of threads is each thread's own, but also what threads to come will start with: put that back."""
+    _here.solo = True
     with _lock:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -24,6 +24,7 @@ from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_
 from vocoder.inference.conditioner import Conditioner
 from vocoder.inference.correction import Correction
 from vocoder.inference.restoring import Restorer
+from vocoder.inference.solo import run_solo
 from vocoder.model.wavenet import Conditioning
 
 Mel = Tensor | np.ndarray
@@ -152,12 +153,16 @@ class Stream:
 
     def _advance(self, mel: Tensor, *, last: bool) -> Tensor:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
-        mel = mel.to(self._device)
-        conditioning = self._conditioner.push(mel, last=last)
-        waveform = self._restore(check_made(self._generate(conditioning)))[0]
-        waveform = self._correction.push(waveform, mel, last=last)
+        # However many streams there are, no more are at work than there are cores, those that came first: so each is
+        # ready as soon as can be, instead of all when the last one is.
+        waveform = run_solo(self._make, mel.to(self._device), last=last).result()
         self._closed = ""
         return waveform
+
+    def _make(self, mel: Tensor, *, last: bool) -> Tensor:
+        conditioning = self._conditioner.push(mel, last=last)
+        waveform = self._restore(check_made(self._generate(conditioning)))[0]
+        return self._correction.push(waveform, mel, last=last)
 
     def _generate(self, conditioning: Conditioning | None) -> Tensor:
         if conditioning is None:
