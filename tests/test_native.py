@@ -268,9 +268,6 @@ def test_numbers_that_mean_nothing_crash_nothing(instruction_set: str, distribut
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"layers_per_cycle": 33, "dilation_cycles": 1}, "layers_per_cycle"),
-        ({"layers_per_cycle": 32, "dilation_cycles": 1, "kernel_size": 3}, "layers_per_cycle and kernel_size"),
-        ({"layers_per_cycle": 1, "dilation_cycles": 257}, "up to 256 layers"),
         ({"upsampling_taps": 65}, "upsampling_taps"),
         ({"sample_channels": 16_385}, "sample_channels"),
     ],

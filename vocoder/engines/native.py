@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
-    MAX_LAYERS,
     ROW,
     Job,
     Shape,
@@ -330,8 +329,7 @@ def describe(network: WaveNet) -> Shape:
     most = 2**31 - 1
     shape = Shape(**{name: min(count, most) for name, count in counts.items()})
     shape.residual_scale, shape.skip_scale = config.residual_scale, network.skip_scale
-    dilations = [min(dilation, most) for dilation in config.dilations[:MAX_LAYERS]]
-    shape.dilation[: len(dilations)] = dilations
+    shape.dilation[: len(config.dilations)] = config.dilations
     return shape
 
 
