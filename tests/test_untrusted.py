@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import tiny_config, tiny_network
+from conftest import tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import to_dict
 from vocoder.inference.bundle import CONFIG_FILE, load_bundle, load_checkpoint, save_bundle
 
@@ -62,6 +62,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"mel.clip": [0, NAN]}, "mel.clip must hold finite numbers"),
     ({"waveform.gain": "x"}, "gain must be a finite number"),
     ({"waveform.gain": INF}, "gain must be a finite number"),
+    ({"waveform.gain": 1e-320}, "waveform.gain must be positive, 1e-6 to 1e6"),
     ({"sampling.voiced_temperature": "x"}, "voiced_temperature must be above 0"),
     ({"sampling.correction_passes": 10**9}, "correction_passes must be a whole number"),
     ({"training": [1, 2]}, "training must be an object"),
@@ -98,6 +99,11 @@ def test_a_config_that_describes_nothing_is_refused_soon_by_file_and_field(
         load_bundle(bundle)
     assert time.monotonic() - started < SOON
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) * 1024 < LITTLE
+
+
+@pytest.mark.parametrize("number", [10**30, 10**19, 0])
+def test_a_number_may_be_said_as_an_integer_of_any_length(number: int) -> None:
+    assert isinstance(tiny_mel_config(pre_emphasis=number).pre_emphasis, float)
 
 
 @pytest.mark.parametrize(

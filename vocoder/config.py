@@ -41,6 +41,7 @@ def _require_types(config: Any) -> None:
             _require(abs(value) <= LARGEST_COUNT, f"{name} must be at most {LARGEST_COUNT}, but has more digits.")
         elif hint is float or (float in choices and type(None) in choices):
             _require(_is_number(value), f"{name} must be a finite number, but is {value!r}.")
+            object.__setattr__(config, name, float(value))  # arithmetic with integers has other limits
         elif get_origin(hint) is Literal:
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
         elif dataclasses.is_dataclass(hint):
@@ -352,7 +353,7 @@ class WaveformConfig:
 
     Attributes:
         pre_emphasis: The coefficient, from 0 (none) to below 1; undone on the way out.
-        gain: The factor, positive; undone on the way out.
+        gain: The factor, from 1e-6 to 1e6; undone on the way out.
     """
 
     pre_emphasis: float = 0.0
@@ -361,7 +362,7 @@ class WaveformConfig:
     def __post_init__(self) -> None:
         _require_types(self)
         _require(0 <= self.pre_emphasis < 1, f"waveform.pre_emphasis must lie in [0, 1), but is {self.pre_emphasis}.")
-        _require(self.gain > 0, f"waveform.gain must be positive, but is {self.gain}.")
+        _require(1e-6 <= self.gain <= 1e6, f"waveform.gain must be positive, 1e-6 to 1e6, but is {self.gain}.")
 
 
 MOST_PASSES = 16  # of a correction: by then nothing changes any more

@@ -76,7 +76,7 @@ def _check(name: str, values: Any, n_mels: int) -> NDArray[np.float64]:
         numbers = np.asarray(
             values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64
         ).squeeze()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{RULE}, but its {name} is {values!r}. Pass numbers.") from None
     if numbers.shape not in ((), (n_mels,)):
         raise ValueError(
