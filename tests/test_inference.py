@@ -731,6 +731,14 @@ print(tuple(vocoder.infer(mel, {folder!r}).shape), vocoder.__version__)
 """
 
 
+@pytest.mark.parametrize("name", ["temperature", "voiced_temperature", "speaker"])
+def test_a_number_of_any_length_is_refused_by_its_name(name: str) -> None:
+    config = tiny_config(num_speakers=2)
+    model = Vocoder(config, tiny_network(config))
+    with pytest.raises(TypeError, match=rf"`{name}` must be"):
+        model.infer(speech_like_mel(config.mel, 2)[0], **{"speaker": 0, name: 10**400})
+
+
 FORKED = """
 import os, signal, torch, vocoder
 from vocoder.inference.checks import describe_other_dialects
