@@ -93,7 +93,8 @@ sanitize-address sanitize-thread: $(STAMP)
 	    --config-settings cmake.define.VOCODER_SANITIZE=$(KIND) --config-settings install.strip=false
 	OMP_NUM_THREADS=1 VOCODER_NATIVE_LIBRARY="$(CURDIR)/build/$@/vocoder/engines/libvocoder.so" \
 	    LD_PRELOAD="$(foreach name,$(RUNTIME) libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
-	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_rollout.py)
+	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_native_sizes.py \
+	        tests/test_rollout.py)
 
 campaign: $(STAMP)  ## Attack the package for as long as you like: [ARGS="--cases 100000 --kills 100 --seed 1"]
 	cd tests && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m campaign $(ARGS)
