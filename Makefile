@@ -9,7 +9,7 @@ EXTRAS := train,eval,serve,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq)
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train evaluate infer test test-all lint format types bench native-sanitize clean \
+.PHONY: help setup demo train evaluate infer test test-all lint format types bench native-sanitize campaign clean \
         sanitize-address sanitize-thread \
         known-recipe known-model known-input
 
@@ -93,7 +93,11 @@ sanitize-address sanitize-thread: $(STAMP)
 	    --config-settings cmake.define.VOCODER_SANITIZE=$(KIND) --config-settings install.strip=false
 	OMP_NUM_THREADS=1 VOCODER_NATIVE_LIBRARY="$(CURDIR)/build/$@/vocoder/engines/libvocoder.so" \
 	    LD_PRELOAD="$(foreach name,$(RUNTIME) libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
-	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_rollout.py)
+	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_native_sizes.py \
+	        tests/test_rollout.py)
+
+campaign: $(STAMP)  ## Attack the package for as long as you like: [ARGS="--cases 100000 --kills 100 --seed 1"]
+	cd tests && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m campaign $(ARGS)
 
 clean:  ## Remove caches and build products; .venv and runs/ stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -146,6 +147,7 @@ def test_the_echo_of_the_past_is_part_of_the_state(network: WaveNet) -> None:
     recent = {(int(forgetful[0].position) - age) % ring.shape[1] for age in range(1, read + 1)}
     ring[:, [slot for slot in range(ring.shape[1]) if slot not in recent]] = 0
     far = conditioning.slice_frames(2, 3)  # the farthest echo
+    noise = noise[:, : network.hop_length]
     assert not torch.equal(engine.generate(far, noise, state)[0], engine.generate(far, noise, forgetful)[0])
 
 
@@ -257,6 +259,67 @@ def test_a_restarted_row_is_a_new_utterance_and_the_others_go_on(engine: Engine)
     assert torch.equal(waveform[1], anew[1])
     assert not torch.equal(anew[1], went_on[1])
     assert torch.equal(waveform[[0, 2]], went_on[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("part", "cut"),
+    [
+        ("context", lambda part: part[:, :-1]),
+        ("context", lambda part: part[..., :-1]),
+        ("coefficients", lambda part: part[..., :-1]),
+        ("scale", lambda part: part[0]),
+        ("lag", lambda part: part[:, :-1]),
+        ("speaker", lambda part: torch.cat([part, torch.zeros(1, 1)], dim=1)),
+    ],
+)
+def test_conditioning_of_another_shape_is_refused_by_name(
+    engine: Engine, part: str, cut: Callable[[Tensor], Tensor]
+) -> None:
+    conditioning, noise = condition(engine.network, tiny_config()), noise_for(engine.network, 1)
+    damaged = replace(conditioning, **{part: cut(getattr(conditioning, part))})
+    with pytest.raises(ValueError, match=rf"`conditioning\.{part}` must be of shape .* for this network"):
+        engine.generate(damaged, noise, engine.initial_state(1))
+    with pytest.raises(ValueError, match=rf"`conditioning\.{part}` must be of shape .* for this network"):
+        engine.force(damaged, noise[..., 0], engine.initial_state(1))
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (torch.zeros(1, 80, 1), r"`noise` must be of shape \(1, 80, 2\)"),
+        (torch.zeros(1, 80), r"`noise` must be of shape \(1, 80, 2\)"),
+        (torch.zeros(80, 2), "of as many utterances"),
+        (torch.zeros(1, 96, 2), "80 samples|samples long instead of 80"),
+        (torch.zeros(2, 80, 2), "of as many utterances"),
+        (torch.zeros(()), "of as many utterances"),
+    ],
+)
+def test_noise_of_another_shape_is_refused(engine: Engine, noise: Tensor, message: str) -> None:
+    conditioning = condition(engine.network, tiny_config())
+    with pytest.raises(ValueError, match=message):
+        engine.generate(conditioning, noise, engine.initial_state(1))
+    with pytest.raises(ValueError, match=r"of as many utterances|must be of shape"):
+        engine.force(conditioning, torch.zeros(1, 80, 2), engine.initial_state(1))
+
+
+def test_the_state_of_another_engine_or_network_is_refused(engine: Engine) -> None:
+    network = engine.network
+    conditioning, noise = condition(network, tiny_config()), noise_for(network, 1)
+    others = [kind(network) for kind in ENGINES if not isinstance(engine, kind) and kind.obstacle(network) is None]
+    others.append(type(engine)(tiny_network(tiny_config(residual_channels=9))))
+    others.append(type(engine)(tiny_network(tiny_config(layers_per_cycle=4))))
+    for state in (*(other.initial_state(1) for other in others), [None], None):
+        with pytest.raises(ValueError, match=r"`state` must be of an engine for this network.*`initial_state`"):
+            engine.generate(conditioning, noise, state)
+        with pytest.raises(ValueError, match=r"`state` must be of an engine for this network"):
+            engine.force(conditioning, noise[..., 0], state)
+        with pytest.raises(ValueError, match=r"`state` must be of an engine for this network"):
+            engine.restart(state, 0)
+    with pytest.raises(ValueError, match=r"of as many utterances"):
+        engine.generate(conditioning, noise, engine.initial_state(ROWS + 1))
+    for row in (-1, 100):
+        with pytest.raises(IndexError, match=r"`row` must be one of the state's utterances"):
+            engine.restart(engine.initial_state(1), row)
 
 
 def test_auto_takes_the_first_engine_that_can_run_the_network() -> None:

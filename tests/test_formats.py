@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -151,3 +152,24 @@ def test_a_checkpoint_of_a_newer_format_is_refused_with_both_versions(tmp_path: 
     message = rf"new\.ckpt has format version {newer}, but this vocoder reads up to {FORMAT_VERSION}\. Upgrade with"
     with pytest.raises(ValueError, match=message):
         load_checkpoint(tmp_path / "new.ckpt")
+
+
+# Written by each release's own code: a bundle, a checkpoint, a mel, and what was made of it by the engine `torch`.
+RELEASES = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
+
+
+@pytest.mark.parametrize("folder", RELEASES, ids=lambda folder: folder.name)
+def test_the_models_of_every_release_make_the_samples_that_they_made(folder: Path) -> None:
+    with np.load(folder / "sound.npz") as sound:
+        mel, expected = (torch.from_numpy(sound[name]) for name in ("mel", "waveform"))
+    bundle, checkpoint = load_bundle(folder), load_checkpoint(folder / "last.ckpt")
+    assert bundle.training["steps"] == checkpoint.training["steps"] == 3
+    # A checkpoint does not say how its network is sampled: a bundle does.
+    for network in (bundle.network, checkpoint.network):
+        made = Vocoder(bundle.config, network).infer(mel, seed=5, engine="torch")
+        # Another CPU's torch may round otherwise, and a hundred samples carry that on.
+        torch.testing.assert_close(made, expected, rtol=0, atol=1e-3)
+
+
+def test_there_is_a_model_of_every_release() -> None:
+    assert [folder.name for folder in RELEASES] == ["format-0.1", "format-0.2", "format-0.3", "format-0.4"]

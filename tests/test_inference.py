@@ -731,6 +731,40 @@ print(tuple(vocoder.infer(mel, {folder!r}).shape), vocoder.__version__)
 """
 
 
+@pytest.mark.parametrize("name", ["temperature", "voiced_temperature", "speaker"])
+def test_a_number_of_any_length_is_refused_by_its_name(name: str) -> None:
+    config = tiny_config(num_speakers=2)
+    model = Vocoder(config, tiny_network(config))
+    with pytest.raises(TypeError, match=rf"`{name}` must be"):
+        model.infer(speech_like_mel(config.mel, 2)[0], **{"speaker": 0, name: 10**400})
+
+
+FORKED = """
+import os, signal, torch, vocoder
+from vocoder.inference.checks import describe_other_dialects
+torch.set_num_threads(2)
+model = vocoder.Vocoder.from_pretrained({folder!r})
+mel = torch.full((8, 4), -7.0) + torch.arange(4.0)
+many = mel.repeat(64, 1, 1000)
+def work():
+    describe_other_dialects(many, model.config.mel)
+    return model.infer(mel)
+made = work()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    os._exit(not torch.equal(work(), made))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_is_forked_after_work_works_as_well(folder: Path) -> None:
+    code = FORKED.format(folder=str(folder))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.stdout, run.stderr) == ("0\n", "")
+
+
 def test_inference_runs_with_all_of_training_uninstalled_and_says_nothing(folder: Path) -> None:
     blocked = ("lightning", "pytorch_lightning", "wandb", "librosa", "torchaudio", "huggingface_hub", "soundfile")
     code = ALONE.format(blocked=blocked, folder=str(folder))

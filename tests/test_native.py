@@ -9,7 +9,7 @@ import pickle
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -258,39 +258,13 @@ def test_what_does_not_fit_together_is_refused_before_the_library_sees_it() -> N
 
 
 @needs_library
-@pytest.mark.parametrize(
-    ("part", "cut"),
-    [
-        ("context", lambda part: part[:, :-1]),
-        ("coefficients", lambda part: part[..., :-1]),
-        ("lag", lambda part: part[:, :-1]),
-        ("speaker", lambda part: torch.cat([part, torch.zeros(1, 1)], dim=1)),
-    ],
-)
-def test_conditioning_of_another_shape_is_refused_by_name(part: str, cut: Callable[[Tensor], Tensor]) -> None:
-    network, config = tiny_network(), tiny_config()
-    engine, conditioning = NativeEngine(network), condition(network, config)
-    damaged = replace(conditioning, **{part: cut(getattr(conditioning, part))})
-    with pytest.raises(ValueError, match=rf"`conditioning\.{part}` must be of shape .* for this network"):
-        engine.generate(damaged, noise_for(network, 1), engine.initial_state(1))
-
-
-@needs_library
 def test_the_state_of_another_engine_is_refused() -> None:
     network, config = tiny_network(), tiny_config()
     engine, other = NativeEngine(network, "w8a16"), NativeEngine(network, "fp32")
-    with pytest.raises(ValueError, match=r"`state` must be this engine's, of \d+ bytes for 1 utterances"):
+    with pytest.raises(ValueError, match=r"`state` must be of an engine .* in w8a16 .* network's in fp32 by"):
         engine.generate(condition(network, config), noise_for(network, 1), other.initial_state(1))
-    with pytest.raises(ValueError, match=r"`state` must be this engine's"):
+    with pytest.raises(ValueError, match=r"`state` must be of an engine for this network in w8a16"):
         engine.restart(other.initial_state(1), 0)
-
-
-@needs_library
-def test_noise_of_another_shape_is_refused() -> None:
-    network, config = tiny_network(), tiny_config()
-    engine = NativeEngine(network)
-    with pytest.raises(ValueError, match=r"`noise` must be of shape \(1, 80, 2\)"):
-        engine.generate(condition(network, config), noise_for(network, 1)[..., :1], engine.initial_state(1))
 
 
 @needs_library
@@ -308,9 +282,6 @@ def test_numbers_that_mean_nothing_crash_nothing(instruction_set: str, distribut
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"layers_per_cycle": 33, "dilation_cycles": 1}, "layers_per_cycle"),
-        ({"layers_per_cycle": 32, "dilation_cycles": 1, "kernel_size": 3}, "layers_per_cycle and kernel_size"),
-        ({"layers_per_cycle": 1, "dilation_cycles": 257}, "up to 256 layers"),
         ({"upsampling_taps": 65}, "upsampling_taps"),
         ({"sample_channels": 16_385}, "sample_channels"),
     ],

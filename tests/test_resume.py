@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from conftest import tiny_config
 
 pytest.importorskip("lightning")
 from runs import WHAT_TRAINING_KNOWS, Killed, assert_same, make_corpus, read_diary, recipe, start, vocoder
+from vocoder.training.lock import lock_folder
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -107,6 +110,31 @@ def test_a_run_killed_by_the_system_goes_on_from_its_last_checkpoint(tmp_path, u
     assert read_diary(tmp_path / "diary") == (whole := read_diary(uninterrupted / "diary"))[:8] + whole[5:]
     expected, ended = (checkpoints(root)["last.ckpt"] for root in (uninterrupted, tmp_path))
     assert_same(ended["state_dict"], expected["state_dict"], tolerance=1e-4)  # another process may round otherwise
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from vocoder.training.lock import lock_folder
+lock_folder(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_run_at_a_time_has_a_folder_and_a_killed_one_leaves_it(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(FileExistsError, match=r"another that goes on holds .*`--run\.folder`"):
+            lock_folder(tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    for _ in range(2):  # a process may begin again in its own folder
+        lock_folder(tmp_path)
 
 
 def rates(folder: Path) -> list[float]:

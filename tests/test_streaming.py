@@ -386,6 +386,35 @@ def test_asyncio_takes_a_plain_iterable_and_goes_on_while_it_thinks(model: Vocod
         assert torch.equal(waveform, model.infer(mel))
 
 
+@pytest.mark.parametrize("after", ["push", "flush"])
+def test_a_stream_that_was_cancelled_while_it_made_samples_says_that_they_are_lost(
+    model: Vocoder, mel: Tensor, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+    advance = Stream._advance
+
+    def slowly(self: Stream, mel: Tensor, *, last: bool) -> Tensor:
+        entered.set()
+        assert release.wait(10)
+        return advance(self, mel, last=last)
+
+    monkeypatch.setattr(Stream, "_advance", slowly)
+    stream = model.stream()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(anext(stream.over_async([mel])))
+        while not entered.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        release.set()
+
+    asyncio.run(main())
+    with pytest.raises(ValueError, match=r"was cancelled while it made samples, which are lost\. Make another"):
+        stream.push(mel) if after == "push" else stream.flush()
+
+
 # --- what cannot follow
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import reference
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_network, voice
-from vocoder.config import MelConfig, VocoderConfig
+from vocoder.config import NETWORKS, MelConfig, VocoderConfig
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.model.wavenet import PARTS, Conditioning, WaveNet
+from vocoder.model.wavenet import PARTS, Conditioning, WaveNet, count_weights
 
 HOP_LENGTH = 16
 VARIANTS = {
@@ -436,3 +436,19 @@ def test_bfloat16_stays_close(distribution: str) -> None:
             parameters = network(waveform, network.condition(mel))
             losses.append(-network.distribution.log_prob(parameters, waveform).mean().item())
     assert losses[0] == pytest.approx(losses[1], abs=0.05)  # nats per sample
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("speakers", [0, 3])
+def test_the_number_of_weights_is_known_before_there_are_any(name: str, speakers: int) -> None:
+    config = replace(NETWORKS[name], num_speakers=speakers)
+    network = WaveNet(config, MelConfig())
+    assert count_weights(config, MelConfig()) == sum(weight.numel() for weight in network.state_dict().values())
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_number_of_weights_is_known_for_every_law(distribution: str) -> None:
+    config = tiny_config(distribution, num_speakers=2, kernel_size=3)
+    assert count_weights(config.network, config.mel) == sum(
+        w.numel() for w in tiny_network(config).state_dict().values()
+    )

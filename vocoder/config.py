@@ -18,23 +18,51 @@ def _require(rule: bool, message: str) -> None:
         raise ValueError(message)
 
 
+# Limits that no real model comes near, so that no file makes a reader allocate or compute without end. Whatever decides
+# over numbers of weights needs none: so many must be in the file. These decide over tables and the remembered past.
+LARGEST_COUNT = 2**31 - 1
+LARGEST_NUMBER = 1e30  # of what becomes float32
+LONGEST_FFT = 32_768
+MOST_BANDS = 512
+MOST_LAYERS = 256
+FARTHEST_STEP = 2**16  # that a layer looks back
+HIGHEST_ORDER = 256
+
+
 def _require_types(config: Any) -> None:
-    """A count is an integer and a `Literal` one of its names, also when they were read from a file."""
+    """A count is an integer, a number finite, a `Literal` one of its names, also when they were read from a file."""
     for name, hint in get_type_hints(type(config)).items():
         value, choices = getattr(config, name), get_args(hint)
-        if hint is int:
-            _require(isinstance(value, int), f"{name} must be an integer, but is {value!r}.")
-        if get_origin(hint) is Literal:
+        if value is None and type(None) in choices:
+            continue
+        if int in (hint, *choices):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            _require(whole, f"{name} must be an integer, but is {value!r}.")
+            _require(abs(value) <= LARGEST_COUNT, f"{name} must be at most {LARGEST_COUNT}, but has more digits.")
+        elif hint is float or (float in choices and type(None) in choices):
+            _require(_is_number(value), f"{name} must be a finite number, but is {value!r}.")
+            object.__setattr__(config, name, float(value))  # arithmetic with integers has other limits
+        elif get_origin(hint) is Literal:
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, but is {value!r}.")
+        elif dataclasses.is_dataclass(hint):
+            _require(isinstance(value, hint), f"{name} must be an object of numbers, but is {value!r}.")  # type: ignore[arg-type]
+
+
+def _is_number(value: Any) -> bool:
+    """Say whether float32 can hold it; an integer of a file may have any number of digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
 
 
 def _plain(name: str, value: Any) -> float | tuple[float, ...]:
     """A number or a tuple of them, of a list or an array: NumPy's and PyTorch's have `tolist`."""
     value = value.tolist() if hasattr(value, "tolist") else value
     try:
-        return tuple(float(v) for v in value) if hasattr(value, "__len__") else float(value)
-    except (TypeError, ValueError):
+        plain = tuple(float(v) for v in value) if hasattr(value, "__len__") else float(value)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must hold numbers, but is {value!r}. Pass a number, or a flat list.") from None
+    finite = all(map(_is_number, plain if isinstance(plain, tuple) else (plain,)))
+    _require(finite, f"{name} must hold finite numbers, but is {value!r}.")
+    return plain
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,10 @@ class MelConfig:
             f"mel.filterbank_sample_rate must be positive, or left out, but is {self.filterbank_sample_rate}.",
         )
         _require(
+            4 <= self.n_fft <= LONGEST_FFT, f"mel.n_fft must lie between 4 and {LONGEST_FFT}, but is {self.n_fft}."
+        )
+        _require(self.n_mels <= MOST_BANDS, f"mel.n_mels must be at most {MOST_BANDS}, but is {self.n_mels}.")
+        _require(
             self.hop_length <= self.win_length <= self.n_fft,
             f"mel needs hop_length <= win_length <= n_fft, but has {self.hop_length}, {self.win_length}, {self.n_fft}.",
         )
@@ -138,6 +170,12 @@ class MelConfig:
                 isinstance(clip, tuple) and len(clip) == 2 and clip[0] < clip[1],
                 f"mel.clip must be two numbers, the lower first, but is {clip}. Leave it out to clip nothing.",
             )
+        low, high = self.value_range
+        _require(
+            -LARGEST_NUMBER <= low < high <= LARGEST_NUMBER,
+            f"mel must have finite values, but floor {self.floor:g}, power {self.power:g}, shift and scale leave it "
+            f"those from {low:g} to {high:g}.",
+        )
 
     @property
     def filterbank_rate(self) -> int:
@@ -251,6 +289,11 @@ class NetworkConfig:
         _require(self.kernel_size >= 2, f"network.kernel_size must be at least 2, but is {self.kernel_size}.")
         for name in ("context_frames", "linear_prediction_order", "num_speakers", "recent_excitations"):
             _require(getattr(self, name) >= 0, f"network.{name} must be >= 0, but is {getattr(self, name)}.")
+        self._check_reach()
+        _require(
+            self.linear_prediction_order <= HIGHEST_ORDER,
+            f"network.linear_prediction_order must be at most {HIGHEST_ORDER}, but is {self.linear_prediction_order}.",
+        )
         _require(
             self.upsampling_taps > 0 and self.upsampling_taps % 2 == 1,
             f"network.upsampling_taps must be positive and odd, but is {self.upsampling_taps}.",
@@ -267,6 +310,19 @@ class NetworkConfig:
                 f"network.{name} is {value}, but without linear prediction (network.linear_prediction_order 0) there "
                 f"is no excitation to read. Set it to {plain}, or linear_prediction_order to 16.",
             )
+
+    def _check_reach(self) -> None:
+        """There are not too many layers, and none looks too far back."""
+        layers = self.dilation_cycles * self.layers_per_cycle
+        _require(
+            layers <= MOST_LAYERS,
+            f"network.dilation_cycles times network.layers_per_cycle must be at most {MOST_LAYERS}, but is {layers}.",
+        )
+        _require(
+            (self.kernel_size - 1) << (self.layers_per_cycle - 1) <= FARTHEST_STEP,
+            f"network.layers_per_cycle and network.kernel_size must let no layer look back more than {FARTHEST_STEP} "
+            f"steps, but are {self.layers_per_cycle} and {self.kernel_size}.",
+        )
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -295,15 +351,16 @@ class WaveformConfig:
 
     Attributes:
         pre_emphasis: The coefficient, from 0 (none) to below 1; undone on the way out.
-        gain: The factor, positive; undone on the way out.
+        gain: The factor, from 1e-6 to 1e6; undone on the way out.
     """
 
     pre_emphasis: float = 0.0
     gain: float = 1.0
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(0 <= self.pre_emphasis < 1, f"waveform.pre_emphasis must lie in [0, 1), but is {self.pre_emphasis}.")
-        _require(self.gain > 0, f"waveform.gain must be positive, but is {self.gain}.")
+        _require(1e-6 <= self.gain <= 1e6, f"waveform.gain must be positive, 1e-6 to 1e6, but is {self.gain}.")
 
 
 MOST_PASSES = 16  # of a correction: by then nothing changes any more
@@ -329,8 +386,8 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         _require(
-            0 < self.voiced_temperature <= 1,
-            f"sampling.voiced_temperature must be above 0 and at most 1, but is {self.voiced_temperature}. "
+            _is_number(self.voiced_temperature) and 0 < self.voiced_temperature <= 1,
+            f"sampling.voiced_temperature must be above 0 and at most 1, but is {self.voiced_temperature!r}. "
             "Take 1 to sample the network's own law.",
         )
         _require(
@@ -372,6 +429,7 @@ class VocoderConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
+        _require_types(self)
         check_steps(self.network, self.mel)
         _require(
             self.sampling.voiced_temperature == 1 or self.network.linear_prediction_order > 0,
@@ -398,6 +456,7 @@ def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
         "waveform": WaveformConfig,
         "sampling": SamplingConfig,
     }
+    _require(isinstance(values, dict), f"{kind.__name__} must be an object of numbers, but is {values!r:.100}.")
     known = {entry.name for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     _require(not unknown, f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}.")

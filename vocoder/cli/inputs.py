@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vocoder.config import MelConfig
 from vocoder.data.corpora import AUDIO_SUFFIXES
+from vocoder.features.arrays import about_storage, read_arrays
 from vocoder.features.audio import load_audio
 from vocoder.features.layout import shape_rule
 from vocoder.features.mel import LogMelSpectrogram
@@ -108,28 +109,24 @@ def read_stats(text: str) -> str | tuple[float, float]:
 
 def _load_array(path: Path) -> Tensor:
     try:
-        held = _load_tensor(path) if path.suffix.lower() == ".pt" else _load_arrays(path)
+        held = _load_tensor(path) if path.suffix.lower() == ".pt" else read_arrays(path)
     except OSError:
         raise
     except Exception as error:  # a damaged file may break the reader anywhere
-        raise ValueError(f"it holds no array, or is damaged ({type(error).__name__}). Save the mel again.") from error
+        reason = error if type(error) is ValueError else type(error).__name__
+        raise ValueError(f"it holds no array, or is damaged ({reason}). Save the mel again.") from error
     if isinstance(held, Mapping) and path.suffix.lower() != ".pt":
         if len(held) != 1:
             raise ValueError(f"it must hold one array, but holds {', '.join(held) or 'none'}. Save the mel alone.")
         [held] = held.values()
-    if not isinstance(held, Tensor):
-        raise ValueError(f"it must hold one tensor, but holds a {type(held).__name__}. Save the mel alone.")
+    if isinstance(held, np.ndarray):
+        return torch.from_numpy(held)
+    fault = about_storage(held)
+    if fault:
+        raise ValueError(f"it must hold one tensor, but holds {fault}. Save the mel alone, by `mel.clone()`.")
+    assert isinstance(held, Tensor)
     return held
 
 
 def _load_tensor(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _load_arrays(path: Path) -> Tensor | dict[str, Tensor]:
-    """One of `.npy`, or each by its name of `.npz`."""
-    with path.open("rb") as file:  # NumPy would leave a damaged one open
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, Mapping):
-            return {name: torch.from_numpy(array) for name, array in loaded.items()}
-        return torch.from_numpy(loaded)

@@ -68,6 +68,29 @@ class Engine(ABC):
     def restart(self, state: Any, row: int) -> None:
         """Put another utterance in one's place: its past becomes silence, in the state that is passed."""
 
+    def _check(self, conditioning: Conditioning, held: int, **signals: Tensor) -> None:
+        """Refuse what does not fit together: an engine reads as many numbers as it expects, whatever there are.
+
+        Args:
+            conditioning: Of the frames to make.
+            held: Utterances that the state is of.
+            signals: The one that is given for each sample: `noise` (batch, time, 2), or the `waveform` (batch, time).
+
+        Raises:
+            ValueError: A part has another shape than this network's.
+        """
+        check_conditioning(self.network, conditioning)
+        batch, length = len(conditioning.scale), conditioning.frames * self.network.hop_length
+        for name, signal in signals.items():
+            given, samples = signal.shape[:2] if signal.ndim > 1 else (1, signal.numel())
+            if not held == given == batch or samples != length:
+                raise ValueError(
+                    f"State, conditioning and {name} must be of as many utterances, the last two of equal length, but "
+                    f"they are of {held}, {batch} and {given}, and {samples} samples long instead of {length}. "
+                    "Make them for one batch."
+                )
+            check_shape(name, signal, (batch, length, 2) if name == "noise" else (batch, length))
+
     @abstractmethod
     def generate(
         self,
@@ -109,3 +132,34 @@ class Engine(ABC):
         Returns:
             The parameters (batch, time, num_parameters) of each sample's law, and the state after the last.
         """
+
+
+def check_conditioning(network: WaveNet, conditioning: Conditioning) -> None:
+    """Refuse conditioning of another network's shape.
+
+    Raises:
+        ValueError: A part has another shape than this network's.
+    """
+    batch, frames, *_ = (*conditioning.scale.shape, 0, 0)
+    config = network.config
+    for name, shape in {
+        "scale": (batch, frames),
+        "context": (batch, frames + config.upsampling_taps - 1, config.conditioning_channels),
+        "coefficients": (batch, frames, config.linear_prediction_order),
+        "lag": (batch, frames),
+        "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
+    }.items():
+        check_shape(f"conditioning.{name}", getattr(conditioning, name), shape)
+
+
+def check_shape(name: str, part: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse an array that is not of the shape that a network of its kind needs.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if part.shape != shape:
+        raise ValueError(
+            f"`{name}` must be of shape {shape} for this network, but is {tuple(part.shape)}. "
+            "Make it with the network's own `condition`, and noise with `draw_noise`."
+        )

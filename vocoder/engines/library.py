@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import vocoder.engines
 
-ABI = 3
+ABI = 4
 NAMES = ("libvocoder.so", "libvocoder.dylib")
 REMEDY = (
     "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
@@ -116,8 +116,8 @@ def _open_library() -> ctypes.CDLL | str:
     for name, result, *arguments in (
         ("model_new", pointer, ctypes.c_char_p, ctypes.c_char_p, pointer, pointer),
         ("model_free", None, pointer),
-        ("model_bytes", size, pointer),
-        ("state_bytes", size, pointer, integer),
+        ("model_bytes", size, ctypes.c_char_p, ctypes.c_char_p, pointer),
+        ("state_bytes", size, ctypes.c_char_p, ctypes.c_char_p, pointer, integer),
         ("state_clear", None, pointer, pointer, integer, integer),
         ("run", None, pointer, pointer, integer, integer),
         ("tape_size", size, ctypes.c_char_p, pointer),

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from vocoder.engines.base import Engine, Progress
 from vocoder.engines.library import (
-    MAX_LAYERS,
     ROW,
     Job,
     Shape,
@@ -56,31 +55,55 @@ class Pace:
         self.speed[helper] = max(speed, 0.9 * self.speed[helper])
 
 
-@dataclass
+@dataclass(frozen=True)
+class Layout:
+    """What decides how the library lays out a state.
+
+    Attributes:
+        instruction_set: The instruction set.
+        precision: The precision of the products.
+        shape: The bytes of the network's `Shape`.
+    """
+
+    instruction_set: str
+    precision: str
+    shape: bytes
+
+    def state_bytes(self, rows: int) -> int:
+        """Bytes of a state of so many utterances."""
+        library = load_library()
+        assert library is not None  # or there would be no engine
+        names = self.instruction_set.encode(), self.precision.encode()
+        return int(library.vocoder_state_bytes(*names, self.shape, rows))
+
+
+@dataclass(frozen=True)
 class Group:
     """Utterances that run side by side.
 
     Attributes:
         rows: How many.
-        block: Their past, as the library lays it out.
+        layout: How the library lays out their past.
+        block: Their past.
     """
 
     rows: int
+    layout: Layout
     block: npt.NDArray[np.uint8]
 
     def clone(self) -> Group:
         """A copy that may be written to."""
-        return Group.of(self.rows, self.block)
+        return Group.of(self.rows, self.layout, self.block)
 
     @staticmethod
-    def of(rows: int, content: npt.NDArray[np.uint8]) -> Group:
+    def of(rows: int, layout: Layout, content: npt.NDArray[np.uint8]) -> Group:
         """A group whose block lies where the library's vectors want it."""
         block = aligned(len(content))
         block[:] = content
-        return Group(rows, block)
+        return Group(rows, layout, block)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Group.of, (self.rows, self.block)
+        return Group.of, (self.rows, self.layout, self.block)
 
 
 class NativeEngine(Engine):
@@ -101,6 +124,7 @@ class NativeEngine(Engine):
         instruction_set: In use: the best of this machine, or the one that VOCODER_ISA names.
         precision: In use.
         threads: In use.
+        layout: How states are laid out: states are shared with engines of the same.
     """
 
     name = "native"
@@ -115,9 +139,9 @@ class NativeEngine(Engine):
         assert library is not None  # or there would be an obstacle
         self._library = library
         weights = np.concatenate([part.detach().float().cpu().numpy().ravel() for part in list_weights(network)])
-        shape = describe(network)
+        self.layout = Layout(self.instruction_set, self.precision, bytes(describe(network)))
         self._model = self._library.vocoder_model_new(
-            self.instruction_set.encode(), self.precision.encode(), ctypes.addressof(shape), weights.ctypes.data
+            self.instruction_set.encode(), self.precision.encode(), self.layout.shape, weights.ctypes.data
         )
         if not self._model:
             raise MemoryError("There is not enough memory for the packed weights. Free some, or use a smaller model.")
@@ -150,13 +174,14 @@ class NativeEngine(Engine):
     @property
     def weight_bytes(self) -> int:
         """Of the packed weights."""
-        return int(self._library.vocoder_model_bytes(self._model))
+        names = self.instruction_set.encode(), self.precision.encode()
+        return int(self._library.vocoder_model_bytes(*names, self.layout.shape))
 
     def initial_state(self, batch: int) -> list[Group]:
         least = -(-batch // ROWS)
         count = min(batch, -(-least // self.threads) * self.threads)  # as many for each thread
         sizes = [batch // count + (index < batch % count) for index in range(count)]
-        return [Group(rows, aligned(self._library.vocoder_state_bytes(self._model, rows))) for rows in sizes]
+        return [Group(rows, self.layout, aligned(self.layout.state_bytes(rows))) for rows in sizes]
 
     def restart(self, state: list[Group], row: int) -> None:
         self._check_state(state)
@@ -177,6 +202,8 @@ class NativeEngine(Engine):
         progress: Progress | None = None,
         consume: bool = False,
     ) -> tuple[Tensor, list[Group]]:
+        self._check_state(state)
+        self._check(conditioning, sum(group.rows for group in state), noise=noise)
         waveform = torch.empty(noise.shape[:2], dtype=torch.float32)
         state = state if consume else [group.clone() for group in state]
         signals = {"noise": noise.detach().float().contiguous(), "waveform": waveform}
@@ -185,6 +212,8 @@ class NativeEngine(Engine):
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
         """See `Engine.force`."""
+        self._check_state(state)
+        self._check(conditioning, sum(group.rows for group in state), waveform=waveform)
         parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters, dtype=torch.float32)
         given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape, dtype=torch.float32)
         state = [group.clone() for group in state]
@@ -200,8 +229,6 @@ class NativeEngine(Engine):
         progress: Progress | None = None,
     ) -> None:
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
-        self._check_state(state)
-        self._check(conditioning, signals, sum(group.rows for group in state))
         sources = {
             name: getattr(conditioning, name).detach().float()
             for name in ("context", "coefficients", "scale", "speaker")
@@ -222,39 +249,12 @@ class NativeEngine(Engine):
 
     def _check_state(self, state: list[Group]) -> None:
         """Refuse another engine's: the library would read and write beyond its end."""
-        for group in state:
-            size = self._library.vocoder_state_bytes(self._model, group.rows)
-            if len(group.block) != size:
+        for group in state if isinstance(state, list) else [state]:
+            ours = isinstance(group, Group) and group.layout == self.layout
+            if not ours or len(group.block) != self.layout.state_bytes(group.rows):
                 raise ValueError(
-                    f"`state` must be this engine's, of {size} bytes for {group.rows} utterances, but has "
-                    f"{len(group.block)}. Begin with the engine's own `initial_state`."
-                )
-
-    def _check(self, conditioning: Conditioning, signals: Mapping[str, Tensor], held: int) -> None:
-        """Refuse what does not fit together: the library reads as many numbers as it expects, whatever there are."""
-        batch, frames = conditioning.scale.shape
-        length, config = frames * self.network.hop_length, self.network.config
-        given, samples = len(signals["waveform"]), signals["waveform"].shape[1]
-        if not held == given == batch or samples != length:
-            raise ValueError(
-                "State, conditioning and noise must be of as many utterances, the last two of equal length, but "
-                f"they are of {held}, {batch} and {given}, and {samples} samples long instead of {length}. "
-                "Make them for one batch."
-            )
-        shapes = {
-            "context": (batch, frames + config.upsampling_taps - 1, config.conditioning_channels),
-            "coefficients": (batch, frames, config.linear_prediction_order),
-            "lag": (batch, frames),
-            "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
-        }
-        parts = [(f"conditioning.{name}", getattr(conditioning, name), shape) for name, shape in shapes.items()]
-        if "noise" in signals:
-            parts.append(("noise", signals["noise"], (batch, length, 2)))
-        for name, part, shape in parts:
-            if part.shape != shape:
-                raise ValueError(
-                    f"`{name}` must be of shape {shape} for this network, but is {tuple(part.shape)}. "
-                    "Make it with the network's own `condition`, and noise with `draw_noise`."
+                    f"`state` must be of an engine for this network in {self.precision} by {self.instruction_set}, but "
+                    f"is {_origin(group)}. Begin with the engine's own `initial_state`."
                 )
 
     def _rows(
@@ -303,6 +303,13 @@ class NativeEngine(Engine):
                 self._at_work -= 1
 
 
+def _origin(group: object) -> str:
+    """Say whose a state is, as the end of a sentence."""
+    if not isinstance(group, Group):
+        return f"another engine's {type(group).__name__}"
+    return f"another network's in {group.layout.precision} by {group.layout.instruction_set}"
+
+
 def shape_obstacle(network: WaveNet) -> str | None:
     """Say which of a network's numbers the library cannot handle, and its range; None if it can handle all."""
     library = load_library()
@@ -337,8 +344,7 @@ def describe(network: WaveNet) -> Shape:
     most = 2**31 - 1
     shape = Shape(**{name: min(count, most) for name, count in counts.items()})
     shape.residual_scale, shape.skip_scale = config.residual_scale, network.skip_scale
-    dilations = [min(dilation, most) for dilation in config.dilations[:MAX_LAYERS]]
-    shape.dilation[: len(dilations)] = dilations
+    shape.dilation[: len(config.dilations)] = config.dilations
     return shape
 
 

@@ -49,6 +49,9 @@ class ReferenceEngine(Engine):
 
     @torch.inference_mode()
     def restart(self, state: list[State], row: int) -> None:
+        self._check_state(state, 0)
+        if not 0 <= row < len(state) * ROWS:
+            raise IndexError("`row` must be one of the state's utterances, counted from 0.")
         state[row // ROWS].silence(row % ROWS)
 
     def generate(
@@ -64,13 +67,26 @@ class ReferenceEngine(Engine):
         def draw(parameters: Tensor, noise: Tensor) -> Tensor:
             return self.network.distribution.sample(parameters, noise, temperature)
 
+        self._check(conditioning, self._check_state(state, len(conditioning.scale)), noise=noise)
         state = state if consume else [group.clone() for group in state]
         return self._run(conditioning, noise, state, draw, progress)[0], state
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
         """See `Engine.force`."""
+        self._check(conditioning, self._check_state(state, len(conditioning.scale)), waveform=waveform)
         state = [group.clone() for group in state]
         return self._run(conditioning, waveform, state, lambda parameters, sample: sample)[1], state
+
+    def _check_state(self, state: list[State], batch: int) -> int:
+        """Refuse another engine's; gives of how many utterances it is, which is the batch where it has its groups."""
+        sizes = self.step.initial_state(0).sizes
+        for group in state if isinstance(state, list) else [state]:
+            if not isinstance(group, State) or len(group.waveform) != ROWS or group.sizes != sizes:
+                raise ValueError(
+                    f"`state` must be of an engine for this network, but holds another's {type(group).__name__}. "
+                    "Begin with the engine's own `initial_state`."
+                )
+        return batch if len(state) == -(-batch // ROWS) else len(state) * ROWS
 
     @torch.inference_mode()
     def _run(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import NetworkConfig
+from vocoder.engines.base import check_conditioning
 from vocoder.engines.library import RolloutJob, chosen_instruction_set, library_obstacle, load_library
 from vocoder.engines.native import describe, list_weights, shape_obstacle
 from vocoder.model.wavenet import Conditioning, WaveNet
@@ -62,6 +63,7 @@ class Rollout:
             )
         self._library, self._shape = library, describe(network)
         self._weights = np.concatenate([w.detach().float().cpu().numpy().ravel() for w in list_weights(network)])
+        check_conditioning(network, conditioning)
         _require_shape("noise", noise, (len(conditioning.scale), conditioning.frames * network.hop_length))
         (self.batch, time), steps = noise.shape, noise.shape[1] // network.samples_per_step
         rows = -(-self.batch // LANES) * LANES

@@ -39,6 +39,12 @@ class State:
         """Give a copy that may be written to."""
         return State(*(getattr(self, part.name).clone() for part in fields(self)))
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How much each row remembers: slots of the layers, channels of each, samples, excitations."""
+        slots, _, channels = self.layer_inputs.shape
+        return slots, channels, self.waveform.shape[1], self.excitation.shape[1]
+
     def silence(self, row: int) -> None:
         """Let one row's past be silence."""
         self.layer_inputs[:, row], self.waveform[row], self.excitation[row] = 0, 0, 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -39,6 +40,9 @@ UNSUPPORTED_ENCODING = 4  # libsndfile's SF_ERR_UNSUPPORTED_ENCODING
 OTHER_SUFFIXES = ("AIF", "AIFC", "OGA", "OPUS", "SND", "WAVE")  # which libsndfile reads, beside its formats' own names
 
 WRITTEN_SAMPLES = 2**20  # at a time, so that a long waveform is not in memory a second time
+READ_SAMPLES = 2**22  # at a time, of all channels
+
+LOWEST_RATE = 1000  # of a file, in Hz: a lower one is a damaged header, and would grow without end when resampled
 
 
 def load_audio(path: str | Path, sample_rate: int) -> Tensor:
@@ -67,16 +71,26 @@ def read_audio(file: Path | BinaryIO, name: str, sample_rate: int) -> Tensor:
     import soundfile
 
     try:
-        samples, source_rate = soundfile.read(file, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(file) as sound:
+            source_rate, pieces = sound.samplerate, list(_read_pieces(sound, name))
     except soundfile.LibsndfileError as error:
         damaged = f"{name} cannot be read as audio: {error.error_string} Is it damaged?"
         raise ValueError(_explain(file, error) if isinstance(file, Path) else damaged) from error
-    if len(samples) == 0:
+    if not pieces:
         raise ValueError(f"{name} holds no samples.")
-    fault = find_fault(samples)
-    if fault:
-        raise ValueError(f"{name} {fault}. Render the file again.")
-    return resample(torch.from_numpy(samples.mean(axis=1)), source_rate, sample_rate)
+    return resample(torch.from_numpy(np.concatenate(pieces)), source_rate, sample_rate)
+
+
+def _read_pieces(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArray[np.float32]]:
+    """Read a file mixed down to mono, a piece at a time: those samples that are there, whatever its header claims."""
+    if sound.samplerate < LOWEST_RATE:
+        raise ValueError(f"{name} is sampled at {sound.samplerate} Hz, and less than {LOWEST_RATE} Hz holds no speech.")
+    frames = max(1, READ_SAMPLES // sound.channels)
+    while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
+        fault = find_fault(samples)
+        if fault:
+            raise ValueError(f"{name} {fault}. Render the file again.")
+        yield samples.mean(axis=1)
 
 
 def _explain(path: Path, error: soundfile.LibsndfileError) -> str:
@@ -209,25 +223,17 @@ def _quantise(waveform: Tensor, bits: int) -> npt.NDArray[np.int32]:
 def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
     """Band-limited resampling of (..., time): time becomes ceil(time · target_rate / source_rate).
 
-    Raises:
-        ModuleNotFoundError: The rates differ and torchaudio is not installed.
+    By libsoxr, whose work and memory grow with time alone: a polyphase filter has as many phases as the denominator of
+    the rates' ratio, and 22 051 Hz to 22 050 took gigabytes. Beyond its ends the waveform is silent.
     """
     if source_rate == target_rate:
         return waveform
-    try:
-        from torchaudio.functional import resample as resample_
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"Resampling from {source_rate} to {target_rate} Hz needs torchaudio. "
-            f"Run `pip install 'vocoder[train]'`, or give audio at {target_rate} Hz."
-        ) from error
-    # librosa's "kaiser_best": 64 zero crossings, so that aliases stay below the 16-bit floor.
-    return resample_(
-        waveform,
-        source_rate,
-        target_rate,
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        resampling_method="sinc_interp_kaiser",
-        beta=14.769656459379492,
-    )
+    import soxr
+
+    rows = waveform.detach().cpu().reshape(-1, waveform.shape[-1])
+    # soxr rounds the length down or up: what is missing lies within the silence after the end.
+    length = -(-rows.shape[1] * target_rate // source_rate)
+    silence = -(-source_rate // target_rate)
+    resampled = [soxr.resample(np.pad(row.numpy(), (0, silence)), source_rate, target_rate, "VHQ") for row in rows]
+    made = torch.from_numpy(np.stack(resampled)[:, :length])
+    return made.to(waveform).reshape(*waveform.shape[:-1], length)

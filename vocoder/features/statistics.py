@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.features.arrays import read_arrays
 
 Numbers: TypeAlias = float | Sequence[float] | NDArray[Any] | Tensor
 Stats: TypeAlias = str | os.PathLike[str] | tuple[Numbers, Numbers]
@@ -75,7 +76,7 @@ def _check(name: str, values: Any, n_mels: int) -> NDArray[np.float64]:
         numbers = np.asarray(
             values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64
         ).squeeze()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{RULE}, but its {name} is {values!r}. Pass numbers.") from None
     if numbers.shape not in ((), (n_mels,)):
         raise ValueError(
@@ -103,22 +104,16 @@ def _read_file(path: Path) -> tuple[Any, Any]:
     if path.suffix in PICKLES:
         conversion = CONVERSION.format(path=str(path))
         raise ValueError(f"{path} would run code when read. If you trust it, run `{conversion}` and pass stats.npz.")
-    readers = {".npz": _read_arrays, ".npy": _read_arrays, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".json": _read_json}
+    readers = {".npz": read_arrays, ".npy": read_arrays, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".json": _read_json}
     if path.suffix not in readers:
         raise ValueError(f"Statistics are read from {', '.join(readers)} files, but {path} is none. Save it as .npz.")
     try:
         values = readers[path.suffix](path)
-    except (ValueError, EOFError, BadZipFile, OSError) as error:
+    except (ValueError, RecursionError, EOFError, BadZipFile, OSError) as error:
         if isinstance(error, PermissionError):
             raise
         raise ValueError(f"{path} cannot be read: {error} Is it damaged?") from error
     return _mean_and_scale(values, path)
-
-
-def _read_arrays(path: Path) -> Any:
-    with path.open("rb") as file:  # NumPy would leave a damaged one open
-        loaded = np.load(file, allow_pickle=False)
-        return dict(loaded) if isinstance(loaded, Mapping) else loaded
 
 
 def _read_json(path: Path) -> Any:

@@ -26,11 +26,16 @@ from vocoder.config import (
     from_dict,
     to_dict,
 )
+from vocoder.features.arrays import about_storage
 from vocoder.formats import FORMAT_VERSION, upgrade
-from vocoder.model.wavenet import WaveNet
+from vocoder.model.wavenet import WaveNet, count_weights
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+MOST_CONFIG_BYTES = 2**24  # some kilobytes are usual, but facts about training may be many
+# A network of up to so many times the weights that there are, and of any number that is nothing today, is made to be
+# compared with them.
+LARGER, SMALL = 2, 2**20
 PREFIX = "network."  # of the network's weights within a training checkpoint
 
 
@@ -146,9 +151,11 @@ def unpickle(path: Path) -> Any:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MOST_CONFIG_BYTES:
+        raise ValueError(f"{path} must be a config of some kilobytes, but is larger than {MOST_CONFIG_BYTES} bytes.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of the encoding or of JSON
+    except (ValueError, RecursionError) as error:  # of the encoding or of JSON; nested too deep
         raise ValueError(f"{path} is no valid JSON ({error}). Copy the folder again, or export it again.") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold an object, but holds a {type(values).__name__}. Export the model again.")
@@ -157,14 +164,20 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
     version = values.get("format_version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise ValueError(f"{path} must say its `format_version`, but says {version!r}. Export the model again.")
     if version > FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {version}, but this vocoder reads up to {FORMAT_VERSION}. "
             "Upgrade with `pip install --upgrade vocoder`."
         )
+    for name in ("mel", "network"):
+        if name not in values:
+            raise ValueError(f"{path} has no entry {name!r}. Export the model again.")
     try:
+        for name in ("mel", "network", "waveform", "sampling", "training"):
+            if name in values and not isinstance(values[name], dict):
+                raise ValueError(f"{name} must be an object of numbers, but is {values[name]!r:.100}.")
         values = upgrade(values, version)
         return VocoderConfig(
             from_dict(MelConfig, values["mel"]),
@@ -172,8 +185,6 @@ def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
             from_dict(WaveformConfig, values.get("waveform", {})),
             from_dict(SamplingConfig, values.get("sampling", {})),
         )
-    except KeyError as error:
-        raise ValueError(f"{path} has no entry {error}. Export the model again.") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} describes no model: {error} Correct it, or export the model again.") from error
 
@@ -187,22 +198,26 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path, described: Path) -> WaveNet:
     """The network of a config, described in one file, with the weights of another, all of which must fit."""
+    _check_size(config, weights, path, described)
     try:
         with torch.random.fork_rng(devices=[]):  # its first weights, thrown away, are not drawn from the caller's
             network = WaveNet(config.network, config.mel)
     except ValueError as error:
         raise ValueError(f"{described} describes no model: {error} Or export the model again.") from error
     own = network.state_dict()
-    shared = own.keys() & weights.keys()
+    shared = {key: weights[key] for key in own.keys() & weights.keys() if not about_storage(weights[key])}
     faults = {
         "lacks": sorted(own.keys() - weights.keys()),
         "has, unknown to this model,": sorted(weights.keys() - own.keys()),
         "has in another shape": sorted(
-            f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-            for key in shared
-            if weights[key].shape != own[key].shape
+            f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+            for key, value in shared.items()
+            if value.shape != own[key].shape
         ),
-        "has not all finite": sorted(key for key in shared if not weights[key].isfinite().all()),
+        "has as no plain numbers": sorted(
+            f"{key} ({about_storage(weights[key])})" for key in (own.keys() & weights.keys()) - shared.keys()
+        ),
+        "has not all finite": sorted(key for key, value in shared.items() if not value.isfinite().all()),
     }
     found = "; ".join(f"{fault} {some(names)}" for fault, names in faults.items() if names)
     if found:
@@ -212,6 +227,22 @@ def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path, des
         )
     network.load_state_dict(weights)
     return network.eval()
+
+
+def _check_size(config: VocoderConfig, weights: Mapping[str, Any], path: Path, described: Path) -> None:
+    """Refuse a network that has far more weights than there are, before any is made."""
+    held = sum(value.numel() for value in weights.values() if not about_storage(value))
+    count = count_weights(config.network, config.mel)
+    if count <= LARGER * held + SMALL:
+        return  # small enough to be made: then what differs is said by name
+    parts = {"network": config.network, "network.distribution": config.network.distribution}
+    numbers = {f"{part}.{name}": number for part, of in parts.items() for name, number in vars(of).items()}
+    numbers = {name: number for name, number in numbers.items() if isinstance(number, int)}
+    largest = max(numbers, key=lambda name: numbers[name])
+    raise ValueError(
+        f"{described} describes a network of {count} weights, but {path} holds {held}. The largest of its numbers is "
+        f"{largest}: {numbers[largest]}. Pair it with its own weights, or export the model again."
+    )
 
 
 def some(names: list[str], limit: int = 5) -> str:

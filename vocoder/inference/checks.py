@@ -259,7 +259,7 @@ def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
         raise ValueError(f"{rule}, but none was given. Pass, for example, speaker=0.")
     try:
         indices = torch.as_tensor(speaker)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise TypeError(f"{rule}, but is {speaker!r}. Pass whole numbers.") from None
     if indices.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
         raise TypeError(f"{rule}, but is {speaker!r}. Pass whole numbers.")
@@ -279,7 +279,7 @@ def check_temperature(temperature: Any) -> float:
     """
     try:
         value = float(temperature)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"`temperature` must be a number, but is {temperature!r}. Pass 1.0 when in doubt.") from None
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(
@@ -300,7 +300,7 @@ def check_voiced_temperature(temperature: Any, config: VocoderConfig) -> float:
         return config.sampling.voiced_temperature
     try:
         value = float(temperature)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"`voiced_temperature` must be a number, but is {temperature!r}. Leave it out for the model's own."
         ) from None

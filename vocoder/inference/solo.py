@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock, Thread, local
 from typing import ParamSpec, TypeVar
 
@@ -22,6 +22,10 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _lock, _here = Lock(), local()
+
+# A forked process has none of torch's threads, and would wait for them forever wherever torch shares work out.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def run_solo(

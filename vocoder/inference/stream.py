@@ -8,7 +8,7 @@ and gives bit for bit what `Vocoder.infer` gives of the whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from threading import Lock
 from typing import TypeVar
@@ -73,6 +73,7 @@ class Stream:
         self._state = engine.initial_state(1)
         self._device = next(engine.network.parameters()).device
         self._closed = ""
+        self._lost = False
         self._lock = Lock()
 
     def push(self, mel: Mel) -> Tensor:
@@ -120,13 +121,21 @@ class Stream:
     async def over_async(self, chunks: AsyncIterable[Mel] | Iterable[Mel]) -> AsyncIterator[Tensor]:
         """As `over`, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile.
 
-        The chunks of a plain iterable are fetched in a thread too, for it may take its time over each.
+        The chunks of a plain iterable are fetched in a thread too, for it may take its time over each. Who is cancelled
+        while samples are made has lost them: the stream then ends, and says so.
         """
         async for chunk in chunks if isinstance(chunks, AsyncIterable) else _fetch(chunks):
-            waveform = await asyncio.to_thread(self.push, chunk)
+            waveform = await self._in_thread(self.push, chunk)
             if len(waveform):
                 yield waveform
-        yield await asyncio.to_thread(self.flush)
+        yield await self._in_thread(self.flush)
+
+    async def _in_thread(self, make: Callable[..., Tensor], *args: Mel) -> Tensor:
+        try:
+            return await asyncio.to_thread(make, *args)
+        except asyncio.CancelledError:  # the thread goes on, but nobody takes what it makes
+            self._lost = True
+            raise
 
     def __enter__(self) -> Stream:
         with self._lock:
@@ -148,8 +157,9 @@ class Stream:
             warn_of_other_dialects(mel, self.dialect)
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError(f"A stream takes one utterance, but this one {self._closed}. Make another for the next.")
+        closed = "was cancelled while it made samples, which are lost" if self._lost else self._closed
+        if closed:
+            raise ValueError(f"A stream takes one utterance, but this one {closed}. Make another for the next.")
 
     def _advance(self, mel: Tensor, *, last: bool) -> Tensor:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with

@@ -95,9 +95,14 @@ class PitchLag(nn.Module):
         """Refuse a step in which a sample's echo would lie within the step itself, where nothing is known yet.
 
         Raises:
-            ValueError: `samples_per_step` is larger than the shortest lag.
+            ValueError: `samples_per_step` is larger than the shortest lag, or no lag is as long as a sample.
         """
         least = self.shortest_lag
+        if least < 1:
+            raise ValueError(
+                f"mel.sample_rate is {self.log_power.mel.sample_rate} Hz, at which a pitch period is shorter than a "
+                "sample and leaves no echo. Set network.linear_prediction_order to 0, or raise the rate."
+            )
         if samples_per_step > least:
             raise ValueError(
                 f"network.samples_per_step must be at most the shortest lag of an echo, {least} samples for a mel at "

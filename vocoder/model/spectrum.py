@@ -35,6 +35,11 @@ class LogPowerSpectrum(nn.Module):
         self.mel = mel
         filters = mel_filterbank(mel)  # (n_fft / 2 + 1, n_mels)
         heard = filters.sum(dim=0).nonzero().flatten()  # a narrow low band may fall between two bins, and say nothing
+        if len(heard) < 2:
+            raise ValueError(
+                "mel.n_fft must be long enough for two bands to hold a bin of the Fourier transform, but with "
+                f"{mel.n_fft} samples at {mel.filterbank_rate} Hz {len(heard)} do."
+            )
         filters = filters[:, heard]
         area = filters.sum(dim=0)
         bins = torch.arange(len(filters), dtype=torch.float64)

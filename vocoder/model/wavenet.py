@@ -72,6 +72,26 @@ PARTS = tuple(part.name for part in fields(Conditioning))
 FRAME_PARTS = ("coefficients", "scale", "lag", "spread")  # those of which each frame has its own
 
 
+def count_weights(config: NetworkConfig, mel: MelConfig) -> int:
+    """Say how many weights a network has, without making it: of any numbers, in integers without end."""
+    gates, channels, layers = config.gate_channels, config.residual_channels, len(config.dilations)
+    c, law, step = config.conditioning_channels, config.distribution, config.samples_per_step
+    levels = 2**law.bits if law.name == "mu_law_categorical" else 0
+    parameters, near = levels or 3 * law.num_components, config.recent_excitations
+    inputs = 3 * step + 1 if config.linear_prediction_order else 1
+    speaker = config.speaker_channels if config.num_speakers else 0
+    context = 2 * c * (mel.n_mels * (2 * config.context_frames + 1) + 1) + 2 * c * (2 * c + 1) + c * (2 * c + 1)
+    upsampling = mel.hop_length // step * config.upsampling_taps
+    entrance = levels * channels or (inputs + 1) * channels
+    gated = layers * gates * (config.kernel_size * channels + c + speaker + 1)
+    residual = (layers - 1) * channels * (gates // 2 + 1)
+    skip = config.skip_channels * (layers * gates // 2 + 1)
+    places = step * config.sample_channels * (config.skip_channels + 1)
+    law_of_sample = config.sample_channels * (near + 3 if near else 0) + parameters * (config.sample_channels + 1)
+    table = config.num_speakers * speaker
+    return context + upsampling + table + entrance + gated + residual + skip + places + law_of_sample
+
+
 class WaveNet(nn.Module):
     """p(waveform[t] | waveform[< t], mel): van den Oord et al. 2016 (arXiv:1609.03499), eq. 1 to 3.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,14 +15,12 @@ from fastapi import Request
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.features.arrays import read_array
 from vocoder.features.audio import read_audio
 from vocoder.features.layout import to_bands_first
 from vocoder.service.admission import Limits, RefusedError
 
 Array = npt.NDArray[np.generic]
-
-# Others would need a resampling kernel of up to the product of both rates: gigabytes, for a few bytes of a header.
-RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
@@ -72,24 +69,15 @@ def choose_reader(content_type: str) -> Callable[[bytes], Tensor | Array]:
 
 def read_npy(body: bytes) -> Array:
     """The array of a .npy file, if its header and its length agree."""
-    file = io.BytesIO(body)
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
-    except Exception as error:  # a damaged header may break the reader anywhere
+        array = read_array(io.BytesIO(body), len(body))
+    except ValueError as error:
         raise ValueError(
-            f"The body must be a .npy file, but its header is damaged ({error}). Save it again."
+            f"The body must be a .npy file, but {error}. Send the whole file, with curl's --data-binary for example."
         ) from error
-    if dtype.hasobject:
-        raise ValueError("The body must be an array of numbers, but is pickled. Save a mel of float32.")
-    data = body[file.tell() :]
-    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(data) or not data:
-        raise ValueError(
-            f"The body must hold an array of {shape} {dtype}, as its header says, but has {len(data)} bytes for it. "
-            "Send the whole file, with curl's --data-binary for example."
-        )
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    if not array.size:
+        raise ValueError("The body must be a .npy file of a mel, but holds no numbers.")
+    return array
 
 
 def read_safetensors(body: bytes) -> Tensor:
@@ -145,7 +133,7 @@ def analyse(body: bytes, dialect: MelConfig, limits: Limits) -> bytes:
     """Compute a recording's mel, as the bytes of a .npy file.
 
     Raises:
-        ValueError: The body is no audio, too long, or sampled at a rate that is not usual.
+        ValueError: The body is no audio, too long, or sampled at a rate that holds no speech.
         ModuleNotFoundError: torchaudio is not installed.
     """
     from vocoder.features.mel import LogMelSpectrogram
@@ -164,8 +152,5 @@ def _check_audio(body: bytes, limits: Limits) -> None:
         info = soundfile.info(io.BytesIO(body))
     except soundfile.LibsndfileError as error:
         raise ValueError(f"The body cannot be read as audio: {error.error_string} Send a WAV or FLAC file.") from error
-    if info.samplerate not in RATES:
-        rates = ", ".join(map(str, RATES))
-        raise ValueError(f"A recording's sample rate must be one of {rates} Hz, but is {info.samplerate}. Resample it.")
     if info.frames > limits.seconds * info.samplerate:
         raise ValueError(f"A recording may last {limits.seconds:g} s, but this lasts {info.duration:.1f} s. Cut it.")

@@ -23,6 +23,7 @@ from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
+from vocoder.training.lock import lock_folder
 from vocoder.training.module import VocoderModule
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class VocoderCLI(LightningCLI):
         """Add what every recipe wants to what the YAML asks for."""
         run, root, fits = self._get(self.config_init, "run"), self.folder, self.subcommand == "fit"
         if fits:
+            lock_folder(root)
             refuse_to_replace(root, going_on=self._get(self.config_init, "ckpt_path"), overwrite=run.overwrite)
         callbacks = default_callbacks(
             root,

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VOCODER_ABI 3
+#define VOCODER_ABI 4
 #define VOCODER_MAX_LAYERS 256
 #define VOCODER_MAX_TAPS 64  // of the upsampling
 
@@ -74,9 +74,10 @@ const char *vocoder_instruction_sets(void);
 // be handled, or no memory.
 void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights);
 void vocoder_model_free(void *model);
-size_t vocoder_model_bytes(const void *model);
-// A state is `bytes` of memory, 64-byte aligned, all zero before the first sample.
-size_t vocoder_state_bytes(const void *model, int32_t rows);
+// Bytes of the packed weights of a shape; 0 for an unknown name, or a shape that cannot be handled.
+size_t vocoder_model_bytes(const char *instruction_set, const char *precision, const Shape *shape);
+// A state of so many utterances is so many bytes of memory, 64-byte aligned, all zero before the first sample; 0 as above.
+size_t vocoder_state_bytes(const char *instruction_set, const char *precision, const Shape *shape, int32_t rows);
 // One utterance of a state begins anew.
 void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row);
 // Runs each job on a thread of its own; with `helper` the only job gets a second thread.

@@ -15,7 +15,6 @@ namespace {
 struct Handle {
   const Kernels *kernels;
   void *block;
-  size_t bytes;
 };
 
 const Kernels *find(const char *instruction_set, const char *precision) {
@@ -61,9 +60,8 @@ const char *vocoder_instruction_sets(void) {
 void *vocoder_model_new(const char *instruction_set, const char *precision, const Shape *shape, const float *weights) {
   const Kernels *kernels = find(instruction_set, precision);
   if (!kernels || find_obstacle(*shape)) return nullptr;
-  const size_t bytes = kernels->model_bytes(shape);
-  void *block = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-  Handle *handle = block ? new (std::nothrow) Handle{kernels, block, bytes} : nullptr;
+  void *block = std::aligned_alloc(64, (kernels->model_bytes(shape) + 63) / 64 * 64);
+  Handle *handle = block ? new (std::nothrow) Handle{kernels, block} : nullptr;
   if (handle) kernels->pack(block, shape, weights);
   else std::free(block);
   return handle;
@@ -75,11 +73,14 @@ void vocoder_model_free(void *model) {
   delete (Handle *)model;
 }
 
-size_t vocoder_model_bytes(const void *model) { return ((const Handle *)model)->bytes; }
+size_t vocoder_model_bytes(const char *instruction_set, const char *precision, const Shape *shape) {
+  const Kernels *kernels = find(instruction_set, precision);
+  return kernels && !find_obstacle(*shape) ? kernels->model_bytes(shape) : 0;
+}
 
-size_t vocoder_state_bytes(const void *model, int32_t rows) {
-  const Handle *handle = (const Handle *)model;
-  return handle->kernels->state_bytes(handle->block, rows);
+size_t vocoder_state_bytes(const char *instruction_set, const char *precision, const Shape *shape, int32_t rows) {
+  const Kernels *kernels = find(instruction_set, precision);
+  return kernels && !find_obstacle(*shape) && rows > 0 ? kernels->state_bytes(shape, rows) : 0;
 }
 
 void vocoder_state_clear(const void *model, void *state, int32_t rows, int32_t row) {

@@ -26,9 +26,7 @@ template <class P> size_t model_bytes(const Shape *shape) { return Model<P>::byt
 template <class P> void pack(void *model, const Shape *shape, const float *weights) {
   Model<P>::pack(model, *shape, weights);
 }
-template <class P> size_t state_bytes(const void *model, int rows) {
-  return State<P>::bytes(*(const Model<P> *)model, rows);
-}
+template <class P> size_t state_bytes(const Shape *shape, int rows) { return State<P>::bytes(*shape, rows); }
 template <class P> void clear(const void *model, void *state, int rows, int row) {
   const Model<P> &m = *(const Model<P> *)model;
   State<P>::prepare(m, state, rows)->clear(m, rows, row);

@@ -32,7 +32,7 @@ struct Kernels {  // of one precision
   const char *precision;
   size_t (*model_bytes)(const Shape *);
   void (*pack)(void *model, const Shape *, const float *weights);
-  size_t (*state_bytes)(const void *model, int rows);
+  size_t (*state_bytes)(const Shape *, int rows);
   void (*clear)(const void *model, void *state, int rows, int row);
   void (*prepare)(const void *model, const Job *);         // before a run, by one thread
   void (*lead)(const void *model, const Job *, Link *);    // a whole run, or with a link its first thread

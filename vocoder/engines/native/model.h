@@ -43,6 +43,12 @@ template <class P> struct Model {
     model.build(arena, shape, nullptr);
     return arena.used;
   }
+  static Model outline(const Shape &shape) {  // sizes without weights
+    Arena arena{nullptr};
+    Model model;
+    model.build(arena, shape, nullptr);
+    return model;
+  }
   static void pack(void *block, const Shape &shape, const float *weights) {
     Arena arena{(char *)block};
     arena.take<Model>(1)->build(arena, shape, weights);

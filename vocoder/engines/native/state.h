@@ -55,11 +55,11 @@ template <class P> struct State {
   Operand hidden;     // (rows, C)
   float *parameters, *scratch;  // (rows, O), (O)
 
-  static size_t bytes(const Model<P> &m, int rows) {
+  static size_t bytes(const Shape &shape, int rows) {
     Arena arena{nullptr};
     State state;
     arena.take<State>(1);
-    state.build(arena, m, rows);
+    state.build(arena, Model<P>::outline(shape), rows);
     return arena.used;
   }
 

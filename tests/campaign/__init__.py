@@ -1,0 +1,5 @@
+"""A campaign against the package, as long as one likes: `make campaign`; what it found is in `docs/reliability.md`.
+
+`generators.py` draws cases, `fuzz.py` runs them in processes that may die, `kills.py` kills commands at any moment. The
+default tests take a small dose of each (`tests/test_campaign.py`).
+"""
