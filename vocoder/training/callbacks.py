@@ -47,6 +47,7 @@ def default_callbacks(
         last,
         BestCheckpoint(folder, "val/nll_bits", "min", "best-{step}-{val/nll_bits:.4f}"),
         BestCheckpoint(folder, "val/pesq", "max", "best-pesq-{step}-{val/pesq:.3f}"),
+        LastValidation(),
         Throughput(),
         Facts(),
     ]
@@ -112,6 +113,17 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
 
+class LastValidation(Callback):
+    """A validation of the last step, wherever it lies between two: what a run has come to is known when it ends."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for an end, before which Lightning validates; the run would end here anyway."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
+
 class Facts(Callback):
     """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
 
@@ -123,12 +135,28 @@ class Facts(Callback):
 
 
 class StepsBar(RichProgressBar):
-    """Lightning's bar, counting a run's steps: a run is one epoch, and an epoch's number says nothing."""
+    """Lightning's bar, counting the steps of the whole run, also when it goes on; an epoch's number says nothing."""
 
     @property
     def total_train_batches(self) -> int | float:
-        """Count what is left of the run; a run without an end is counted without one."""
-        return super().total_train_batches if self.trainer.max_steps > 0 else math.inf
+        """Count the run's steps; a run without an end is counted without one."""
+        return self.trainer.max_steps if self.trainer.max_steps > 0 else math.inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin where the run does."""
+        super().on_train_start(trainer, pl_module)
+        if self.is_enabled:
+            self._initialize_train_progress_bar_id()
+            self._update(self.train_progress_bar_id, trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the bar as it is: Lightning's would begin at zero."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count steps, not the batches since the start."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "

@@ -6,16 +6,16 @@ Each number is written once: the data module takes its mel and its margins from 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
@@ -23,6 +23,8 @@ from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
+from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder
+from vocoder.training.loggers import Kind, WandbOptions, create_loggers
 from vocoder.training.module import VocoderModule
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class VocoderCLI(LightningCLI):
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
         add = parser.add_argument
         add("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
+        add("--run.name", type=str, help="Of a folder of its own within that, and at Weights & Biases.")
         add("--run.overwrite", type=bool, default=False, help="Start anew in a folder that holds a run's checkpoints.")
         add("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
         add("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights, at most.")
@@ -71,7 +74,8 @@ class VocoderCLI(LightningCLI):
         add("--run.clips", type=int, default=8, help="Utterances of which sound is made and measured at validation.")
         add("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
         add("--run.decay_from", type=str, help="Checkpoint of a run, from which on the learning rate falls to zero.")
-        add("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+        add("--run.logger", type=Kind, default="wandb", help="Beside the metrics file; W&B is offline if logged out.")
+        parser.add_class_arguments(WandbOptions, "wandb")
 
     def _parse_ckpt_path(self) -> None:
         """Take mel and network of the checkpoint that shall be measured, as they were meant when it was written.
@@ -93,13 +97,18 @@ class VocoderCLI(LightningCLI):
     def folder(self) -> Path:
         """The folder in which the run keeps all it writes; a decay has its own within that of its run."""
         run = self._get(self.config_init, "run")
-        return Path(run.folder) / "decayed" if run.decay_from else Path(run.folder)
+        return run_folder(run.folder, run.name, decays=run.decay_from is not None)
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The checkpoint that the run goes on from."""
+        return find_start(self.folder, self._get(self.config_init, "ckpt_path"))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every recipe wants to what the YAML asks for."""
         run, root, fits = self._get(self.config_init, "run"), self.folder, self.subcommand == "fit"
         if fits:
-            refuse_to_replace(root, going_on=self._get(self.config_init, "ckpt_path"), overwrite=run.overwrite)
+            refuse_to_replace(root, self.start, overwrite=run.overwrite)
         callbacks = default_callbacks(
             root,
             checkpoint_every=run.checkpoint_every,
@@ -109,9 +118,7 @@ class VocoderCLI(LightningCLI):
         )
         asked = self._get(self.config_init, "trainer")
         if asked.logger in (None, True):
-            asked.logger = [CSVLogger(root, name="metrics")]
-            if run.wandb and fits:
-                asked.logger.append(_wandb_logger(root))
+            asked.logger = self._loggers(root) if fits else [CSVLogger(root, name="metrics")]
         bar = [] if asked.enable_progress_bar is False else [StepsBar()]
         ours = {
             "default_root_dir": str(root),
@@ -123,6 +130,14 @@ class VocoderCLI(LightningCLI):
         if run.decay_from and fits:
             ours["max_steps"] = self._end_of_decay(run.decay_from)
         return super().instantiate_trainer(**{**ours, **kwargs})
+
+    def _loggers(self, root: Path) -> list[Logger]:
+        """Give the loggers of a run, and a name to its settings: those that it began with are kept when it goes on."""
+        run, wandb = self._get(self.config_init, "run"), self._get(self.config_init, "wandb")
+        step = None if self.start is None else read_step(self.start)
+        if step is not None:
+            self.save_config_kwargs = {**self.save_config_kwargs, "config_filename": f"config-from-{step}.yaml"}
+        return create_loggers(root, run.logger, wandb, name=run.name, step=step)
 
     def _end_of_decay(self, checkpoint: str) -> int:
         """Give the step at which a decay from a checkpoint ends.
@@ -155,34 +170,17 @@ class VocoderCLI(LightningCLI):
 
         A run that goes on from a checkpoint has weights of its own, also where its recipe names a model to start from.
         """
-        run, going_on = self._get(self.config_init, "run"), self._get(self.config_init, "ckpt_path")
-        if run.overwrite and going_on is None:
+        run, start = self._get(self.config_init, "run"), self.start
+        if run.overwrite and start is None:
             self.datamodule.setup("fit")  # the old run goes when nothing is in the way of the new one
             for path in (self.folder / "checkpoints").glob("*.ckpt"):
                 if run.decay_from is None or not path.samefile(run.decay_from):
                     path.unlink(missing_ok=True)
         if run.decay_from is not None:
-            self.config_init["fit"]["ckpt_path"] = run.decay_from
-        elif run.start_from is not None and going_on is None:
+            start = Path(run.decay_from)
+        elif run.start_from is not None and start is None:
             take_weights(self.model, run.start_from)
-
-
-def refuse_to_replace(root: Path, *, going_on: str | None, overwrite: bool) -> None:
-    """Keep a new run out of a folder that holds another one's checkpoints.
-
-    Args:
-        root: The run's folder.
-        going_on: The checkpoint that the run goes on from, or None for a new one.
-        overwrite: Whether it was asked for.
-
-    Raises:
-        FileExistsError: There are checkpoints.
-    """
-    if going_on is None and not overwrite and any((root / "checkpoints").glob("*.ckpt")):
-        raise FileExistsError(
-            f"No run is replaced unasked, but {root} holds one. Go on with it: `--ckpt_path last`; keep it: another "
-            "`--run.folder`; or replace it: `--run.overwrite true`."
-        )
+        self.config_init["fit"]["ckpt_path"] = None if start is None else str(start)
 
 
 def take_weights(module: VocoderModule, model: str) -> None:
@@ -214,20 +212,6 @@ def take_weights(module: VocoderModule, model: str) -> None:
 def _listed(value: Any) -> list[Any]:
     """Nothing, one thing or several of them, as a list."""
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
-
-
-def _wandb_logger(root: Path) -> WandbLogger:
-    """A W&B run that never waits for a prompt: offline when nobody is logged in."""
-    import wandb
-
-    root.mkdir(parents=True, exist_ok=True)
-    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-    if mode == "offline":
-        log.info(
-            "Weights & Biases: logging offline. To upload the run: wandb login, then wandb sync %s/wandb/offline-run-*",
-            root,
-        )
-    return WandbLogger(project="vocoder", save_dir=root, mode=mode, settings=wandb.Settings(silent=True))
 
 
 def main(args: list[str]) -> None:
