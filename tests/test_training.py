@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from argparse import ArgumentError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,13 +327,12 @@ def test_a_model_of_another_shape_cannot_be_fine_tuned(finished):
         take_weights(module(skip_channels=20), str(last))
 
 
-def test_a_misspelled_key_is_named(tmp_path, capsys):
+def test_a_misspelled_key_is_named(tmp_path):
     config = tiny_config()
     values = recipe(tmp_path, config.mel, config.network)
     values["model"]["learning_rat"] = 1.0
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(ArgumentError, match="learning_rat"):
         vocoder("fit", values)
-    assert "learning_rat" in capsys.readouterr().err
 
 
 def test_a_missing_corpus_stops_a_run_with_its_remedy(tmp_path):

@@ -52,21 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error that the user can mend, which stands on stderr in one message.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if arguments and arguments[0] in TRAINING:
-            training = _import_training()
-        else:
-            options = _parser().parse_args(arguments)
-            with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            if arguments and arguments[0] in TRAINING:
+                train = _import_training()
+            else:
+                options = _parser().parse_args(arguments)
                 options.run(options)
-            return 0
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"vocoder: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # how a stream usually ends
-        return 130
-    return training(arguments) or 0  # its errors are its own: a failure during training shows where it came from
+                return 0
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            print(f"vocoder: error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:  # how a stream usually ends
+            return 130
+        return int(train(arguments))  # which has errors of more kinds to show
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -87,5 +87,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _import_training() -> Any:
     with needing("train", "Training"):
-        from vocoder.training.cli import main as training
-    return training
+        from vocoder.training.cli import run
+    return run

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vocoder.training.averaging import AveragedWeights
+from vocoder.training.failures import KeptTraceback
 from vocoder.training.finite import FiniteSteps
 from vocoder.training.listen import Listen
 
@@ -48,6 +49,7 @@ def default_callbacks(
         BestCheckpoint(folder, "val/nll_bits", "min", "best-{step}-{val/nll_bits:.4f}"),
         BestCheckpoint(folder, "val/pesq", "max", "best-pesq-{step}-{val/pesq:.3f}"),
         LastValidation(),
+        KeptTraceback(root / "errors.log"),
         Throughput(),
         Facts(),
     ]

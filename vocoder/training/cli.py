@@ -23,6 +23,7 @@ from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
+from vocoder.training.failures import describe
 from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder
 from vocoder.training.loggers import Kind, WandbOptions, create_loggers
 from vocoder.training.module import VocoderModule
@@ -41,6 +42,21 @@ NEEDLESS_WORDS = (
     "Tip:",  # advertising
     "`weights_only` was not set",  # `WholeFiles` sets it
     "Tensor Cores",  # autocast uses them; TF32 everywhere would round the linear prediction to ten bits
+    "TPU available",
+)
+TALKERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.callbacks.model_checkpoint",
+)
+
+PARSER = {"parser_mode": "yaml", "exit_on_error": False}  # an error is ours to show
+USAGE = "vocoder {0} --config RECIPE [--SETTING VALUE ...]"
+ABOUT = (
+    "Settings of a recipe and the command line; what comes later wins. `--ckpt_path last` goes on with a run. "
+    "`run`, `data`, `model` and `wandb` are ours and come first; at the end stand those of Lightning's trainer, "
+    "`--trainer.*`: "
+    "https://lightning.ai/docs/pytorch/stable/common/trainer.html."
 )
 
 # What every recipe wants of Lightning's trainer, and can change.
@@ -60,11 +76,27 @@ TRAINER = {
 class VocoderCLI(LightningCLI):
     """LightningCLI with our links, callbacks and loggers."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the `run` group, and say which numbers follow from which."""
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Those of Lightning's that we have; `vocoder predict` is a command of its own."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Put our settings before those of Lightning's trainer, and say which numbers follow from which."""
+        parser.description = ABOUT
+        self._add_run(parser)
+        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_lightning_class_args(self._model_class, "model")
+        parser.add_class_arguments(WandbOptions, "wandb")
         parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+
+    @staticmethod
+    def _add_run(parser: LightningArgumentParser) -> None:
         add = parser.add_argument
+        add("--debug", action="store_true", help="Show where an error came from.")
         add("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
         add("--run.name", type=str, help="Of a folder of its own within that, and at Weights & Biases.")
         add("--run.overwrite", type=bool, default=False, help="Start anew in a folder that holds a run's checkpoints.")
@@ -75,7 +107,6 @@ class VocoderCLI(LightningCLI):
         add("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
         add("--run.decay_from", type=str, help="Checkpoint of a run, from which on the learning rate falls to zero.")
         add("--run.logger", type=Kind, default="wandb", help="Beside the metrics file; W&B is offline if logged out.")
-        parser.add_class_arguments(WandbOptions, "wandb")
 
     def _parse_ckpt_path(self) -> None:
         """Take mel and network of the checkpoint that shall be measured, as they were meant when it was written.
@@ -214,11 +245,31 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
+def _is_needed(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in NEEDLESS_WORDS)
+
+
+def run(args: list[str]) -> int:
+    """Run a command, and say in one paragraph what stopped it; `--debug` shows where.
+
+    Returns:
+        Exit code: 0, or 2 after an error.
+    """
+    try:
+        main(args)
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        print(f"vocoder: error: {describe(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    chatty = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    chatty.addFilter(lambda record: not any(words in record.getMessage() for words in NEEDLESS_WORDS))
+    for talker in TALKERS:
+        logging.getLogger(talker).addFilter(_is_needed)
     for needless in NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", needless)
     VocoderCLI(
@@ -228,6 +279,6 @@ def main(args: list[str]) -> None:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "yaml"},
+        parser_kwargs={name: {**PARSER, "usage": USAGE.format(name)} for name in VocoderCLI.subcommands()} | PARSER,
         args=None if args == sys.argv[1:] else args,  # LightningCLI warns of `args` that it would find by itself
     )
