@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import subprocess
-import sys
 from argparse import ArgumentError
 from pathlib import Path
 from types import SimpleNamespace
@@ -357,33 +354,6 @@ def test_a_file_lost_during_a_run_is_named(tmp_path):
         patch.setattr(Throughput, "on_train_batch_start", Losing.on_train_batch_start)
         with pytest.raises(ValueError, match=r"corpus/\d\.wav cannot be read any more"):
             vocoder("fit", values)
-
-
-def test_a_run_logs_offline_where_nobody_is_logged_in_and_asks_nothing(tmp_path):
-    make_corpus(tmp_path / "corpus")
-    config = tiny_config()
-    values = recipe(tmp_path, config.mel, config.network, max_steps=4, val_check_interval=4)
-    values["run"] |= {"logger": "wandb", "clip_frames": 10}
-    (tmp_path / "train.yaml").write_text(str(values).replace("None", "null").replace("True", "true"))
-    tests = Path(__file__).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB") and name != "NETRC"}
-    paths = os.pathsep.join([str(tests.parent), str(tests)])
-    code = "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "fit", "--config", str(tmp_path / "train.yaml")],
-        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "wandb login" in done.stderr
-    assert "Warning" not in done.stderr
-    media = list((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/*/*"))
-    assert {path.suffix for path in media} == {".wav", ".png"}
-    assert checkpoint(tmp_path)["global_step"] == 4
 
 
 def test_the_defaults_of_a_network_are_the_ones_of_its_config():

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from vocoder.training.averaging import AveragedWeights
 from vocoder.training.failures import KeptTraceback
@@ -113,6 +115,24 @@ class BestCheckpoint(ModelCheckpoint):
         value = trainer.callback_metrics.get(self.monitor or "")
         if value is not None and bool(torch.isfinite(value)):
             super().on_validation_end(trainer, pl_module)
+
+
+class UploadBest(Callback):
+    """The best checkpoints as an artifact at Weights & Biases, when the run ends; offline it waits to be synced."""
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put them into one artifact, `best-<run>`, of the type `model`."""
+        import wandb
+
+        kept = [one for one in trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint) and one.best_model_path]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and kept:
+                scores = {str(one.monitor): float(one.best_model_score or 0) for one in kept}
+                artifact = wandb.Artifact(f"best-{logger.version}", "model", metadata=scores)
+                for one in kept:
+                    artifact.add_file(one.best_model_path)
+                logger.experiment.log_artifact(artifact, aliases=["best"])
 
 
 class LastValidation(Callback):

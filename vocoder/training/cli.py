@@ -22,11 +22,12 @@ from vocoder.data.datamodule import VocoderDataModule
 from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
-from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
+from vocoder.training.callbacks import StepsBar, UploadBest, WholeFiles, default_callbacks
 from vocoder.training.failures import describe
 from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder
 from vocoder.training.loggers import Kind, WandbOptions, create_loggers
 from vocoder.training.module import VocoderModule
+from vocoder.training.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -151,9 +152,10 @@ class VocoderCLI(LightningCLI):
         if asked.logger in (None, True):
             asked.logger = self._loggers(root) if fits else [CSVLogger(root, name="metrics")]
         bar = [] if asked.enable_progress_bar is False else [StepsBar()]
+        upload = [UploadBest()] if self._get(self.config_init, "wandb").upload_best else []
         ours = {
             "default_root_dir": str(root),
-            "callbacks": [*callbacks, *bar, *_listed(asked.callbacks)],
+            "callbacks": [*callbacks, *upload, *bar, *_listed(asked.callbacks)],
             "plugins": [WholeFiles(), *_listed(asked.plugins)],
             "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
             "max_epochs": -1 if asked.max_epochs is None else asked.max_epochs,  # a run is one epoch, however long
@@ -275,6 +277,7 @@ def main(args: list[str]) -> None:
     VocoderCLI(
         VocoderModule,
         VocoderDataModule,
+        save_config_callback=Provenance,
         trainer_defaults=TRAINER,
         auto_configure_optimizers=False,
         seed_everything_default=0,

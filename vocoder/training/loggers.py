@@ -143,4 +143,4 @@ def _tensorboard_logger(root: Path, step: int | None) -> TensorBoardLogger:
             "`--run.logger tensorboard` needs the package tensorboard, which is not installed. Run `pip install "
             "tensorboard`."
         ) from error
-    return TensorBoardLogger(root, name="tensorboard", version="", purge_step=step)
+    return TensorBoardLogger(root, name="tensorboard", version="", purge_step=step, default_hp_metric=False)
