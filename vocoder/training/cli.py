@@ -247,6 +247,14 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
+def leave_out_needless() -> None:
+    """Keep Lightning from saying what helps nobody here."""
+    for talker in TALKERS:
+        logging.getLogger(talker).addFilter(_is_needed)
+    for needless in NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", needless)
+
+
 def _is_needed(record: logging.LogRecord) -> bool:
     return not any(words in record.getMessage() for words in NEEDLESS_WORDS)
 
@@ -270,10 +278,7 @@ def run(args: list[str]) -> int:
 def main(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for talker in TALKERS:
-        logging.getLogger(talker).addFilter(_is_needed)
-    for needless in NEEDLESS_WARNINGS:
-        warnings.filterwarnings("ignore", needless)
+    leave_out_needless()
     VocoderCLI(
         VocoderModule,
         VocoderDataModule,
