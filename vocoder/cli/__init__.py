@@ -16,6 +16,7 @@ from vocoder.cli.bench import add_bench, add_bench_live
 from vocoder.cli.corpora import add_preparation
 from vocoder.cli.demo import add_demo
 from vocoder.cli.dialects import add_dialects
+from vocoder.cli.doctor import add_doctor
 from vocoder.cli.evaluate import add_evaluate
 from vocoder.cli.extras import needing
 from vocoder.cli.hub import add_push
@@ -34,7 +35,7 @@ from vocoder.cli.voices import add_voices
 COMMANDS = (
     add_demo, add_infer, add_predict, add_serve, add_mel, add_convert_mel,
     add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation,
-    add_new_recipe, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
+    add_new_recipe, add_doctor, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {
     "fit": "train a model",
