@@ -17,7 +17,7 @@ import vocoder as package
 from conftest import tiny_config
 
 pytest.importorskip("lightning")
-from runs import make_corpus, recipe, vocoder
+from runs import Killed, make_corpus, recipe, vocoder
 from vocoder.plots.logs import read_records
 from vocoder.plots.runs import read_runs
 from vocoder.training.loggers import MetricsFile, WandbOptions, create_loggers
@@ -86,16 +86,19 @@ def test_tensorboard_has_curves_sound_and_pictures_also_of_a_run_that_went_on(tm
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    vocoder("fit", values_of(tmp_path, "tensorboard", max_steps=6))
-    vocoder("fit", values_of(tmp_path, "tensorboard", max_steps=9), "--ckpt_path", "last")
+    values = values_of(tmp_path, "tensorboard", max_steps=9)
+    dying = {"class_path": "runs.Diary", "init_args": {"path": str(tmp_path / "diary"), "die_at": 8}}
+    with pytest.raises(Killed):
+        vocoder("fit", {**values, "trainer": {**values["trainer"], "callbacks": [dying]}})
+    vocoder("fit", values, "--ckpt_path", "last")  # from step 5
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"audio": 0, "images": 0}).Reload()
-    assert {event.step for event in events.Scalars("val/nll_bits")} == {3, 5, 7, 8}
+    assert {event.step for event in events.Scalars("val/nll_bits")} == {3, 7, 8}
     assert [event.step for event in events.Scalars("train/nll_bits")] == list(range(9))
     for name in ("original", "teacher-forced", "generated"):
         sounds = events.Audio(f"clips/{name}")
-        assert [sound.step for sound in sounds] == [3, 5, 7, 8]
+        assert [sound.step for sound in sounds] == [3, 7, 8]
         assert {(sound.sample_rate, sound.length_frames) for sound in sounds} == {(8000.0, 160)}
-    assert [picture.step for picture in events.Images("log-mel")] == [3, 5, 7, 8]
+    assert [picture.step for picture in events.Images("log-mel")] == [3, 7, 8]
     (run,) = read_runs([tmp_path / "run" / "tensorboard"])
     assert (run.name, len(run.training.steps)) == ("run", 9)
 
