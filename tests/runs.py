@@ -96,7 +96,13 @@ def recipe(
 ) -> dict[str, Any]:
     """A recipe as its YAML would say it; the run and its corpus lie in `root`."""
     values = {
-        "run": {"folder": str(root / "run"), "checkpoint_every": 5, "ema_decay": 0.9, "clip_frames": 0, "wandb": False},
+        "run": {
+            "folder": str(root / "run"),
+            "checkpoint_every": 5,
+            "ema_decay": 0.9,
+            "clip_frames": 0,
+            "logger": "none",
+        },
         "model": {"mel": to_dict(mel), "network": to_dict(network), "warmup_steps": 2},
         "data": {
             "root": str(root / "corpus"),

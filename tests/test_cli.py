@@ -233,8 +233,8 @@ def test_export_of_a_missing_checkpoint_names_it(folder: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("command", ["fit", "validate", "test"])
 def test_training_commands_are_passed_on_untouched(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("vocoder.cli._import_training", lambda: seen.append)
-    assert main([command, "--config", "x.yaml", "--help"]) == 0
+    monkeypatch.setattr("vocoder.cli._import_training", lambda: lambda given: seen.append(given) or 2)
+    assert main([command, "--config", "x.yaml", "--help"]) == 2
     assert seen == [[command, "--config", "x.yaml", "--help"]]
 
 

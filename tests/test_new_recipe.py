@@ -220,7 +220,7 @@ def make_corpus(root: Path, rate: int) -> Path:
 def small_run(root: Path, rate: int) -> Path:
     """On top of a recipe: a network of few channels, a run of four steps."""
     values = {
-        "run": {"folder": str(root / "run"), "checkpoint_every": 2, "clip_frames": 0, "wandb": False},
+        "run": {"folder": str(root / "run"), "checkpoint_every": 2, "clip_frames": 0, "logger": "none"},
         "data": {"root": str(make_corpus(root / "corpus", rate)), "validation_frames": 20, "num_workers": 0},
         "model": {
             "network": {

@@ -199,13 +199,13 @@ def test_the_rate_of_a_run_gone_on_with_is_the_one_asked_for_now(tmp_path):
     run(tmp_path, max_steps=6)
     values = tiny_recipe(tmp_path, max_steps=9, log_every_n_steps=1)
     vocoder("fit", values, "--ckpt_path", "last", "--model.muon_learning_rate", "0.01")
-    assert rates(tmp_path / "run") == pytest.approx([0.01, 0.01, 0.01])
+    assert rates(tmp_path / "run")[-3:] == pytest.approx([0.01, 0.01, 0.01])
     path, values = (
         tmp_path / "run" / "checkpoints" / "last.ckpt",
         tiny_recipe(tmp_path, max_steps=11, log_every_n_steps=1),
     )
     vocoder("fit", values, "--ckpt_path", str(path), "--model.muon_learning_rate", "0.02")  # a path means no less
-    assert rates(tmp_path / "run") == pytest.approx([0.02, 0.02])
+    assert rates(tmp_path / "run")[-2:] == pytest.approx([0.02, 0.02])
 
 
 @pytest.mark.parametrize(("version", "remedy"), [(None, "--run.start_from CHECKPOINT"), (99, "Upgrade vocoder")])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import subprocess
-import sys
+from argparse import ArgumentError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -248,31 +246,32 @@ def read_metrics(root: Path, version: int) -> list[dict[str, str]]:
 
 def test_a_run_keeps_its_last_step_and_its_best(finished):
     assert checkpoint(finished)["global_step"] == 22  # though a checkpoint is due every five steps
-    assert checkpoint(finished, "best")["global_step"] in (10, 20)
+    assert checkpoint(finished, "best")["global_step"] in (10, 20, 22)
 
 
 def test_a_run_writes_its_numbers_down(finished):
     rows = read_metrics(finished, 0)
     steps = [int(row["step"]) for row in rows if row["train/nll_bits"]]
-    assert steps == [2, 5, 8, 11, 14, 17, 20]
+    assert steps == [2, 5, 8, 11, 14, 17, 20, 21]  # every three steps, and the last one
     for name in ("train/nll", "train/gradient_norm", "train/samples_per_second"):
-        values = [float(row[name]) for row in rows if row[name]]
-        assert len(values) == len(set(values)) == len(steps), name  # each its own, none left over from a step before
-    assert len([row for row in rows if row["val/nll_bits"]]) == 2
+        values = [float(row[name]) for row in rows if row[name] and row["step"] != "21"]
+        assert len(values) == len(set(values)) == 7, name  # each its own, none left over from a step before
+    validated = [int(row["step"]) for row in rows if row["val/nll_bits"]]
+    assert validated == [9, 19, 21]  # every ten steps, and when the run ends
     assert {"lr-AdamW", "lr-Muon"} <= rows[0].keys()
     heard = [float(row["val/log_mel_distance"]) for row in rows if row["val/log_mel_distance"]]
-    assert len(set(heard)) == 2
+    assert len(set(heard)) == 3
 
 
 def test_a_run_lets_itself_be_heard_and_seen(finished):
     samples = finished / "run" / "samples"
-    for step in (10, 20):
+    for step in (10, 20, 22):
         for name in ("original", "teacher-forced", "generated"):
             waveform, rate = soundfile.read(samples / f"{step:07d}-{name}.wav")
             assert (len(waveform), rate) == (160, 8000)
             assert waveform.std() > 0
         assert (samples / f"{step:07d}.png").stat().st_size > 10_000
-    assert len(list(samples.iterdir())) == 8
+    assert len(list(samples.iterdir())) == 12
 
 
 def test_a_recipes_own_callbacks_join_ours(finished):
@@ -325,30 +324,12 @@ def test_a_model_of_another_shape_cannot_be_fine_tuned(finished):
         take_weights(module(skip_channels=20), str(last))
 
 
-def test_no_run_is_replaced_unasked(tmp_path):
-    make_corpus(tmp_path / "corpus")
-    config = tiny_config()
-    vocoder("fit", recipe(tmp_path, config.mel, config.network, max_steps=6, enable_progress_bar=False))
-    kept = checkpoint(tmp_path)["state_dict"]
-    again = recipe(tmp_path, config.mel, config.network, max_steps=3, enable_progress_bar=False)
-    with pytest.raises(FileExistsError, match=r"run holds one\. .*`--ckpt_path last`.*`--run.overwrite true`"):
-        vocoder("fit", again)
-    for name, value in checkpoint(tmp_path)["state_dict"].items():
-        assert torch.equal(value, kept[name])
-    with pytest.raises(ValueError, match="A corpus is a folder"):
-        vocoder("fit", again, "--run.overwrite", "true", "--data.root", str(tmp_path / "misspelled"))
-    assert checkpoint(tmp_path)["global_step"] == 6
-    vocoder("fit", again, "--run.overwrite", "true")
-    assert checkpoint(tmp_path)["global_step"] == 3
-
-
-def test_a_misspelled_key_is_named(tmp_path, capsys):
+def test_a_misspelled_key_is_named(tmp_path):
     config = tiny_config()
     values = recipe(tmp_path, config.mel, config.network)
     values["model"]["learning_rat"] = 1.0
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(ArgumentError, match="learning_rat"):
         vocoder("fit", values)
-    assert "learning_rat" in capsys.readouterr().err
 
 
 def test_a_missing_corpus_stops_a_run_with_its_remedy(tmp_path):
@@ -373,33 +354,6 @@ def test_a_file_lost_during_a_run_is_named(tmp_path):
         patch.setattr(Throughput, "on_train_batch_start", Losing.on_train_batch_start)
         with pytest.raises(ValueError, match=r"corpus/\d\.wav cannot be read any more"):
             vocoder("fit", values)
-
-
-def test_a_run_logs_offline_where_nobody_is_logged_in_and_asks_nothing(tmp_path):
-    make_corpus(tmp_path / "corpus")
-    config = tiny_config()
-    values = recipe(tmp_path, config.mel, config.network, max_steps=4, val_check_interval=4)
-    values["run"] |= {"wandb": True, "clip_frames": 10}
-    (tmp_path / "train.yaml").write_text(str(values).replace("None", "null").replace("True", "true"))
-    tests = Path(__file__).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB") and name != "NETRC"}
-    paths = os.pathsep.join([str(tests.parent), str(tests)])
-    code = "import sys; from vocoder.training.cli import main; main(sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "fit", "--config", str(tmp_path / "train.yaml")],
-        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "wandb login" in done.stderr
-    assert "Warning" not in done.stderr
-    media = list((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/*/*"))
-    assert {path.suffix for path in media} == {".wav", ".png"}
-    assert checkpoint(tmp_path)["global_step"] == 4
 
 
 def test_the_defaults_of_a_network_are_the_ones_of_its_config():

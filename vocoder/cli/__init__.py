@@ -16,6 +16,7 @@ from vocoder.cli.bench import add_bench, add_bench_live
 from vocoder.cli.corpora import add_preparation
 from vocoder.cli.demo import add_demo
 from vocoder.cli.dialects import add_dialects
+from vocoder.cli.doctor import add_doctor
 from vocoder.cli.evaluate import add_evaluate
 from vocoder.cli.extras import needing
 from vocoder.cli.hub import add_push
@@ -26,14 +27,15 @@ from vocoder.cli.mel import add_convert_mel, add_mel
 from vocoder.cli.models import add_export, add_import_r9y9
 from vocoder.cli.onnx import add_export_onnx
 from vocoder.cli.plot import add_plot
+from vocoder.cli.predict import add_predict
 from vocoder.cli.recipes import add_new_recipe
 from vocoder.cli.serve import add_serve
 from vocoder.cli.voices import add_voices
 
 COMMANDS = (
-    add_demo, add_infer, add_serve, add_mel, add_convert_mel,
+    add_demo, add_infer, add_predict, add_serve, add_mel, add_convert_mel,
     add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation,
-    add_new_recipe, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
+    add_new_recipe, add_doctor, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {
     "fit": "train a model",
@@ -52,21 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error that the user can mend, which stands on stderr in one message.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if arguments and arguments[0] in TRAINING:
-            training = _import_training()
-        else:
-            options = _parser().parse_args(arguments)
-            with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            if arguments and arguments[0] in TRAINING:
+                train = _import_training()
+            else:
+                options = _parser().parse_args(arguments)
                 options.run(options)
-            return 0
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"vocoder: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # how a stream usually ends
-        return 130
-    return training(arguments) or 0  # its errors are its own: a failure during training shows where it came from
+                return 0
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            print(f"vocoder: error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:  # how a stream usually ends
+            return 130
+        return int(train(arguments))  # which has errors of more kinds to show
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -87,5 +89,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _import_training() -> Any:
     with needing("train", "Training"):
-        from vocoder.training.cli import main as training
-    return training
+        from vocoder.training.cli import run
+    return run

@@ -38,30 +38,41 @@ def add_infer(commands: Any) -> None:
     )
     stream = "frames from stdin, float32, one after the other; samples to stdout, 16-bit"
     infer.add_argument("--stream", action="store_true", help=f"instead of files: {stream}")
-    infer.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
+    add_model_options(infer)
     where = infer.add_mutually_exclusive_group()
     beside = "beside INPUT if left out, as NAME.wav of a mel, NAME.copy.wav of audio"
     where.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER", help=f"to write to; {beside}")
     where.add_argument("--output-dir", type=Path, metavar="FOLDER", help="where each INPUT becomes its name with .wav")
-    infer.add_argument("--format", choices=FORMATS, help="of the files; that of FILE or wav if left out")
-    bits = "of a sample, of wav and flac; 16 if left out"
-    infer.add_argument("--bits", type=_read_bits, choices=(16, 24, "float"), help=bits)
     infer.add_argument("--device", help="to infer on, cuda say (with the slow engine); the CPU if left out")
-    infer.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
-    infer.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
-    voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
-    infer.add_argument("--voiced-temperature", type=float, help=voiced)
-    passes = "bring the waveform's mel nearer to the given one; what the model declares if left out, 0 for none"
-    infer.add_argument("--correction-passes", type=int, metavar="N", help=passes)
-    infer.add_argument("--engine", default="auto", help="auto for the fastest")
-    infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
-    infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
+    add_sampling_options(infer)
     infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
-    infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
-    infer.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
-    infer.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
-    infer.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add which model is taken, and how what it makes is written."""
+    model = "folder, .ckpt, voice or hub id; %(default)s if left out"
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
+    parser.add_argument("--format", choices=FORMATS, help="of the files; that of FILE or wav if left out")
+    bits = "of a sample, of wav and flac; 16 if left out"
+    parser.add_argument("--bits", type=_read_bits, choices=(16, 24, "float"), help=bits)
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `Vocoder.infer` takes beside the mel, by the same names."""
+    parser.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
+    parser.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
+    voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
+    parser.add_argument("--voiced-temperature", type=float, help=voiced)
+    passes = "bring the waveform's mel nearer to the given one; what the model declares if left out, 0 for none"
+    parser.add_argument("--correction-passes", type=int, metavar="N", help=passes)
+    parser.add_argument("--engine", default="auto", help="auto for the fastest")
+    parser.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
+    parser.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
+    parser.add_argument("--speaker", type=int, help="index of the voice, for models of several")
+    parser.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
+    parser.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
+    parser.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")
 
 
 def _read_bits(text: str) -> int | str:
@@ -116,7 +127,7 @@ def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> It
     for source in sources:
         try:
             mel = read_mel(source, dialect)
-            _look(source, mel, dialect)
+            look_at(source, mel, dialect)
         except (OSError, ValueError):
             if group:
                 yield group  # the files before a damaged one are made
@@ -171,8 +182,12 @@ def _infer_group(
     return samples / model.sample_rate
 
 
-def _look(source: Path, mel: Tensor, dialect: MelConfig) -> None:
-    """What `infer` would refuse or warn of, with the file's name."""
+def look_at(source: Path, mel: Tensor, dialect: MelConfig) -> None:
+    """Refuse or warn of what `infer` would, with the file's name.
+
+    Raises:
+        ValueError: No waveform can be made of it.
+    """
     mels = check_mel(mel, dialect)
     try:
         check_values(mels, dialect)

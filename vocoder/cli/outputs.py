@@ -61,6 +61,18 @@ def check_outputs(outputs: Mapping[Path, Path], overwrite: bool) -> None:
         ValueError: Two inputs would become one file, or one would be replaced.
         FileExistsError: There is a file already.
     """
+    check_collisions(outputs)
+    present = [str(target) for target in outputs.values() if target.exists()]
+    if present and not overwrite:
+        raise FileExistsError(f"Nothing is replaced unasked, but there is {', '.join(present)}. Pass --overwrite.")
+
+
+def check_collisions(outputs: Mapping[Path, Path]) -> None:
+    """Refuse two inputs that would become one file, and a file that is an input.
+
+    Raises:
+        ValueError: There is one of these.
+    """
     inputs = {source.resolve() for source in outputs}
     owners: dict[Path, Path] = {}
     for source, target in outputs.items():
@@ -69,9 +81,6 @@ def check_outputs(outputs: Mapping[Path, Path], overwrite: bool) -> None:
             raise ValueError(f"{owner} and {source} would both become {target}. Rename one, or run them apart.")
         if target.resolve() in inputs:
             raise ValueError(f"{target} is an input, and {source} would replace it. Choose another output.")
-    present = [str(target) for target in outputs.values() if target.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"Nothing is replaced unasked, but there is {', '.join(present)}. Pass --overwrite.")
 
 
 def make_folders(outputs: Mapping[Path, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,6 @@ YARDSTICK_SECONDS = 0.046
 LEAST_VARIANCE = 1 / 12  # of 16-bit levels: that of rounding to them
 
 
-@torch.inference_mode()
 def log_likelihood(engine: Engine, conditioning: Conditioning, waveform: Tensor, config: WaveformConfig) -> Tensor:
     """Log-probability of each sample under teacher forcing, in the engine's own precision.
 
@@ -48,14 +48,27 @@ def log_likelihood(engine: Engine, conditioning: Conditioning, waveform: Tensor,
     Returns:
         (frames · hop_length,), in nats.
     """
+    law = engine.network.distribution
+    pieces = teacher_forced_laws(engine, conditioning, waveform, config)
+    return torch.cat([law.log_prob(parameters, samples)[0] for parameters, samples in pieces])
+
+
+def teacher_forced_laws(
+    engine: Engine, conditioning: Conditioning, waveform: Tensor, config: WaveformConfig
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the law of each sample given the true samples before it, piece by piece; the arguments of `log_likelihood`.
+
+    Returns:
+        Parameters (1, time, parameters) and samples (1, time) of each piece, the samples as the network sees them.
+    """
     given = (config.gain * pre_emphasis(waveform, config.pre_emphasis))[None].float()
-    hop_length, state, parts = engine.network.hop_length, engine.initial_state(1), []
+    hop_length, state = engine.network.hop_length, engine.initial_state(1)
     for start in range(0, conditioning.frames, PIECE_FRAMES):
         piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
         samples = given[:, start * hop_length : (start + piece.frames) * hop_length]
-        laws, state = engine.force(piece, samples, state)
-        parts.append(engine.network.distribution.log_prob(laws, samples)[0])
-    return torch.cat(parts)
+        with torch.inference_mode():
+            laws, state = engine.force(piece, samples, state)
+        yield laws, samples
 
 
 def linear_prediction_yardstick(waveform: Tensor, sample_rate: int) -> float:

@@ -20,7 +20,7 @@ SOURCES: tuple[tuple[str, tuple[str, ...], Callable[[Path], Log]], ...] = (
     ("run-*.wandb", ("", "*run-*/", "wandb/*run-*/"), read_wandb),
 )
 # Between a run's folder and its files: their names are the loggers' and say nothing.
-LOGGERS_FOLDER = re.compile(r"metrics|lightning_logs|wandb|version_\d+|(offline-)?run-\d{8}_\d{6}-\w+")
+LOGGERS_FOLDER = re.compile(r"metrics|tensorboard|lightning_logs|wandb|version_\d+|(offline-)?run-\d{8}_\d{6}-\w+")
 
 
 @dataclass(frozen=True)

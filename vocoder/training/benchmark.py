@@ -34,25 +34,35 @@ def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> di
     Gradients of `at_once` segments at a time are summed, as the trainer's `accumulate_grad_batches` does: on a CPU,
     what fits its caches is faster than a whole batch, and the gradients are the same.
     """
-    module = VocoderModule(MelConfig(), NETWORKS[network])
-    optimizer = MuonAdamW(parameter_groups(module.network, module.hparams["weight_decay"]))
+    gradients, update = steps_of(VocoderModule(MelConfig(), NETWORKS[network]), batch_size, frames, at_once=at_once)
+    return {f"{network} bf16": gradients, OPTIMIZER: update}
+
+
+def steps_of(
+    module: VocoderModule, batch_size: int, frames: int, *, at_once: int, bf16: bool = True
+) -> tuple[Step, Step]:
+    """Give the same two steps of any module; `bf16` says whether it is trained in `bf16-mixed` or in float32."""
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    optimizer = MuonAdamW(parameter_groups(module.network, module.hparams["weight_decay"]), dtype)
     time_ = frames * module.mel_config.hop_length
     waveform = 0.1 * torch.randn(at_once, sum(module.margin) + time_)
     span = torch.tensor([[-100, frames + 100]]).expand(at_once, -1)  # the middle of a longer utterance
     mask, seed = torch.ones(at_once, time_, dtype=torch.bool), torch.arange(at_once)
     batch = {"waveform": waveform, "mask": mask, "span": span, "seed": seed}
+    if module.network.config.num_speakers:
+        batch["speaker"] = torch.zeros(at_once, dtype=torch.long)
 
     def gradients() -> Tensor:
         module.zero_grad()
         total = torch.zeros(())
         for _ in range(batch_size // at_once):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 nll = module.nll(batch, module.hparams["past_noise"]) * (at_once / batch_size)
             nll.backward()
             total += nll.detach()
         return total
 
-    return {f"{network} bf16": gradients, OPTIMIZER: optimizer.step}
+    return gradients, optimizer.step
 
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from vocoder.training.averaging import AveragedWeights
+from vocoder.training.failures import KeptTraceback
 from vocoder.training.finite import FiniteSteps
 from vocoder.training.listen import Listen
 
@@ -47,6 +50,8 @@ def default_callbacks(
         last,
         BestCheckpoint(folder, "val/nll_bits", "min", "best-{step}-{val/nll_bits:.4f}"),
         BestCheckpoint(folder, "val/pesq", "max", "best-pesq-{step}-{val/pesq:.3f}"),
+        LastValidation(),
+        KeptTraceback(root / "errors.log"),
         Throughput(),
         Facts(),
     ]
@@ -112,6 +117,35 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
 
+class UploadBest(Callback):
+    """The best checkpoints as an artifact at Weights & Biases, when the run ends; offline it waits to be synced."""
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put them into one artifact, `best-<run>`, of the type `model`."""
+        import wandb
+
+        kept = [one for one in trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint) and one.best_model_path]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and kept:
+                scores = {str(one.monitor): float(one.best_model_score or 0) for one in kept}
+                artifact = wandb.Artifact(f"best-{logger.version}", "model", metadata=scores)
+                for one in kept:
+                    artifact.add_file(one.best_model_path)
+                logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+class LastValidation(Callback):
+    """A validation of the last step, wherever it lies between two: what a run has come to is known when it ends."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for an end, before which Lightning validates; the run would end here anyway."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
+
 class Facts(Callback):
     """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
 
@@ -123,12 +157,28 @@ class Facts(Callback):
 
 
 class StepsBar(RichProgressBar):
-    """Lightning's bar, counting a run's steps: a run is one epoch, and an epoch's number says nothing."""
+    """Lightning's bar, counting the steps of the whole run, also when it goes on; an epoch's number says nothing."""
 
     @property
     def total_train_batches(self) -> int | float:
-        """Count what is left of the run; a run without an end is counted without one."""
-        return super().total_train_batches if self.trainer.max_steps > 0 else math.inf
+        """Count the run's steps; a run without an end is counted without one."""
+        return self.trainer.max_steps if self.trainer.max_steps > 0 else math.inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin where the run does."""
+        super().on_train_start(trainer, pl_module)
+        if self.is_enabled:
+            self._initialize_train_progress_bar_id()
+            self._update(self.train_progress_bar_id, trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the bar as it is: Lightning's would begin at zero."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count steps, not the batches since the start."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training  "

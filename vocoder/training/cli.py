@@ -6,25 +6,29 @@ Each number is written once: the data module takes its mel and its margins from 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
 from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
-from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
+from vocoder.training.callbacks import StepsBar, UploadBest, WholeFiles, default_callbacks
+from vocoder.training.failures import describe
+from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder
 from vocoder.training.lock import lock_folder
+from vocoder.training.loggers import Kind, WandbOptions, create_loggers
 from vocoder.training.module import VocoderModule
+from vocoder.training.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,21 @@ NEEDLESS_WORDS = (
     "Tip:",  # advertising
     "`weights_only` was not set",  # `WholeFiles` sets it
     "Tensor Cores",  # autocast uses them; TF32 everywhere would round the linear prediction to ten bits
+    "TPU available",
+)
+TALKERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.callbacks.model_checkpoint",
+)
+
+PARSER = {"parser_mode": "yaml", "exit_on_error": False}  # an error is ours to show
+USAGE = "vocoder {0} --config RECIPE [--SETTING VALUE ...]"
+ABOUT = (
+    "Settings of a recipe and the command line; what comes later wins. `--ckpt_path last` goes on with a run. "
+    "`run`, `data`, `model` and `wandb` are ours and come first; at the end stand those of Lightning's trainer, "
+    "`--trainer.*`: "
+    "https://lightning.ai/docs/pytorch/stable/common/trainer.html."
 )
 
 # What every recipe wants of Lightning's trainer, and can change.
@@ -59,12 +78,29 @@ TRAINER = {
 class VocoderCLI(LightningCLI):
     """LightningCLI with our links, callbacks and loggers."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the `run` group, and say which numbers follow from which."""
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Those of Lightning's that we have; `vocoder predict` is a command of its own."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Put our settings before those of Lightning's trainer, and say which numbers follow from which."""
+        parser.description = ABOUT
+        self._add_run(parser)
+        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_lightning_class_args(self._model_class, "model")
+        parser.add_class_arguments(WandbOptions, "wandb")
         parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+
+    @staticmethod
+    def _add_run(parser: LightningArgumentParser) -> None:
         add = parser.add_argument
+        add("--debug", action="store_true", help="Show where an error came from.")
         add("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
+        add("--run.name", type=str, help="Of a folder of its own within that, and at Weights & Biases.")
         add("--run.overwrite", type=bool, default=False, help="Start anew in a folder that holds a run's checkpoints.")
         add("--run.checkpoint_every", type=int, default=500, help="Steps between two `last.ckpt`.")
         add("--run.ema_decay", type=float, default=0.999, help="Of the averaged weights, at most.")
@@ -72,7 +108,7 @@ class VocoderCLI(LightningCLI):
         add("--run.clips", type=int, default=8, help="Utterances of which sound is made and measured at validation.")
         add("--run.start_from", type=str, help="Model to fine-tune: folder, .ckpt, voice or hub id.")
         add("--run.decay_from", type=str, help="Checkpoint of a run, from which on the learning rate falls to zero.")
-        add("--run.wandb", type=bool, default=True, help="To Weights & Biases; offline if logged out.")
+        add("--run.logger", type=Kind, default="wandb", help="Beside the metrics file; W&B is offline if logged out.")
 
     def _parse_ckpt_path(self) -> None:
         """Take mel and network of the checkpoint that shall be measured, as they were meant when it was written.
@@ -94,14 +130,19 @@ class VocoderCLI(LightningCLI):
     def folder(self) -> Path:
         """The folder in which the run keeps all it writes; a decay has its own within that of its run."""
         run = self._get(self.config_init, "run")
-        return Path(run.folder) / "decayed" if run.decay_from else Path(run.folder)
+        return run_folder(run.folder, run.name, decays=run.decay_from is not None)
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The checkpoint that the run goes on from."""
+        return find_start(self.folder, self._get(self.config_init, "ckpt_path"))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every recipe wants to what the YAML asks for."""
         run, root, fits = self._get(self.config_init, "run"), self.folder, self.subcommand == "fit"
         if fits:
             lock_folder(root)
-            refuse_to_replace(root, going_on=self._get(self.config_init, "ckpt_path"), overwrite=run.overwrite)
+            refuse_to_replace(root, self.start, overwrite=run.overwrite)
         callbacks = default_callbacks(
             root,
             checkpoint_every=run.checkpoint_every,
@@ -111,13 +152,12 @@ class VocoderCLI(LightningCLI):
         )
         asked = self._get(self.config_init, "trainer")
         if asked.logger in (None, True):
-            asked.logger = [CSVLogger(root, name="metrics")]
-            if run.wandb and fits:
-                asked.logger.append(_wandb_logger(root))
+            asked.logger = self._loggers(root) if fits else [CSVLogger(root, name="metrics")]
         bar = [] if asked.enable_progress_bar is False else [StepsBar()]
+        upload = [UploadBest()] if self._get(self.config_init, "wandb").upload_best else []
         ours = {
             "default_root_dir": str(root),
-            "callbacks": [*callbacks, *bar, *_listed(asked.callbacks)],
+            "callbacks": [*callbacks, *upload, *bar, *_listed(asked.callbacks)],
             "plugins": [WholeFiles(), *_listed(asked.plugins)],
             "use_distributed_sampler": False,  # our sampler shares the segments out among the processes itself
             "max_epochs": -1 if asked.max_epochs is None else asked.max_epochs,  # a run is one epoch, however long
@@ -125,6 +165,14 @@ class VocoderCLI(LightningCLI):
         if run.decay_from and fits:
             ours["max_steps"] = self._end_of_decay(run.decay_from)
         return super().instantiate_trainer(**{**ours, **kwargs})
+
+    def _loggers(self, root: Path) -> list[Logger]:
+        """Give the loggers of a run, and a name to its settings: those that it began with are kept when it goes on."""
+        run, wandb = self._get(self.config_init, "run"), self._get(self.config_init, "wandb")
+        step = None if self.start is None else read_step(self.start)
+        if step is not None:
+            self.save_config_kwargs = {**self.save_config_kwargs, "config_filename": f"config-from-{step}.yaml"}
+        return create_loggers(root, run.logger, wandb, name=run.name, step=step)
 
     def _end_of_decay(self, checkpoint: str) -> int:
         """Give the step at which a decay from a checkpoint ends.
@@ -157,34 +205,17 @@ class VocoderCLI(LightningCLI):
 
         A run that goes on from a checkpoint has weights of its own, also where its recipe names a model to start from.
         """
-        run, going_on = self._get(self.config_init, "run"), self._get(self.config_init, "ckpt_path")
-        if run.overwrite and going_on is None:
+        run, start = self._get(self.config_init, "run"), self.start
+        if run.overwrite and start is None:
             self.datamodule.setup("fit")  # the old run goes when nothing is in the way of the new one
             for path in (self.folder / "checkpoints").glob("*.ckpt"):
                 if run.decay_from is None or not path.samefile(run.decay_from):
                     path.unlink(missing_ok=True)
         if run.decay_from is not None:
-            self.config_init["fit"]["ckpt_path"] = run.decay_from
-        elif run.start_from is not None and going_on is None:
+            start = Path(run.decay_from)
+        elif run.start_from is not None and start is None:
             take_weights(self.model, run.start_from)
-
-
-def refuse_to_replace(root: Path, *, going_on: str | None, overwrite: bool) -> None:
-    """Keep a new run out of a folder that holds another one's checkpoints.
-
-    Args:
-        root: The run's folder.
-        going_on: The checkpoint that the run goes on from, or None for a new one.
-        overwrite: Whether it was asked for.
-
-    Raises:
-        FileExistsError: There are checkpoints.
-    """
-    if going_on is None and not overwrite and any((root / "checkpoints").glob("*.ckpt")):
-        raise FileExistsError(
-            f"No run is replaced unasked, but {root} holds one. Go on with it: `--ckpt_path last`; keep it: another "
-            "`--run.folder`; or replace it: `--run.overwrite true`."
-        )
+        self.config_init["fit"]["ckpt_path"] = None if start is None else str(start)
 
 
 def take_weights(module: VocoderModule, model: str) -> None:
@@ -218,34 +249,46 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
-def _wandb_logger(root: Path) -> WandbLogger:
-    """A W&B run that never waits for a prompt: offline when nobody is logged in."""
-    import wandb
+def leave_out_needless() -> None:
+    """Keep Lightning from saying what helps nobody here."""
+    for talker in TALKERS:
+        logging.getLogger(talker).addFilter(_is_needed)
+    for needless in NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", needless)
 
-    root.mkdir(parents=True, exist_ok=True)
-    mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-    if mode == "offline":
-        log.info(
-            "Weights & Biases: logging offline. To upload the run: wandb login, then wandb sync %s/wandb/offline-run-*",
-            root,
-        )
-    return WandbLogger(project="vocoder", save_dir=root, mode=mode, settings=wandb.Settings(silent=True))
+
+def _is_needed(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in NEEDLESS_WORDS)
+
+
+def run(args: list[str]) -> int:
+    """Run a command, and say in one paragraph what stopped it; `--debug` shows where.
+
+    Returns:
+        Exit code: 0, or 2 after an error.
+    """
+    try:
+        main(args)
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        print(f"vocoder: error: {describe(error)}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def main(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    chatty = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    chatty.addFilter(lambda record: not any(words in record.getMessage() for words in NEEDLESS_WORDS))
-    for needless in NEEDLESS_WARNINGS:
-        warnings.filterwarnings("ignore", needless)
+    leave_out_needless()
     VocoderCLI(
         VocoderModule,
         VocoderDataModule,
+        save_config_callback=Provenance,
         trainer_defaults=TRAINER,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "yaml"},
+        parser_kwargs={name: {**PARSER, "usage": USAGE.format(name)} for name in VocoderCLI.subcommands()} | PARSER,
         args=None if args == sys.argv[1:] else args,  # LightningCLI warns of `args` that it would find by itself
     )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -74,7 +74,7 @@ class Listen(Callback):
 
     Of the first utterance three files are written: original, teacher-forced and generated. Each sample of the
     teacher-forced clip was drawn with the true past before it: it sounds good long before the generated one does, whose
-    past is its own. Files go to the run's folder, and to Weights & Biases if that is on.
+    past is its own. Files go to the run's folder, and to Weights & Biases or TensorBoard.
 
     Args:
         folder: The folder for the files.
@@ -143,11 +143,16 @@ class Listen(Callback):
             save_audio(self.folder / f"{step:07d}-{name}.wav", waveform, sample_rate)
         picture = draw_clips(clips, module)
         picture.savefig(self.folder / f"{step:07d}.png", dpi=100)
+        step -= 1  # where Lightning puts what this validation has measured
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 audio = [clip.float().numpy() for clip in clips.values()]
                 logger.log_audio("clips", audio, step, sample_rate=[sample_rate] * len(clips), caption=list(clips))
                 logger.log_image("log-mel", [picture], step, caption=[", ".join(clips)])
+            elif isinstance(logger, TensorBoardLogger):
+                for name, clip in clips.items():
+                    logger.experiment.add_audio(f"clips/{name}", clip.float(), step, sample_rate)
+                logger.experiment.add_figure("log-mel", picture, step, close=False)
 
 
 def loudest_clip(module: VocoderModule, batch: dict[str, Tensor], frames: int) -> Clip:

@@ -1,0 +1,69 @@
+"""`vocoder doctor`: is a run or a voice healthy, and what to do if not."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from vocoder.cli.extras import needing
+from vocoder.cli.table import wrap
+from vocoder.data.corpora import read_corpus, split
+from vocoder.features.audio import load_audio
+from vocoder.inference.example import RECORDINGS
+from vocoder.inference.vocoder import Vocoder
+
+if TYPE_CHECKING:
+    from vocoder.evaluation.health import Finding
+
+SECONDS = 5.0  # of each recording
+WORST_FIRST = ("bad", "suspicious", "good")
+
+
+def add_doctor(commands: Any) -> None:
+    """Add the command to a parser's."""
+    doctor = commands.add_parser("doctor", help="say whether a run or a voice is healthy, and what to do if not")
+    doctor.set_defaults(run=_doctor)
+    what = "a run's folder, or a voice: folder, .ckpt, name or hub id"
+    doctor.add_argument("patient", metavar="RUN|VOICE", help=what)
+    corpus = "of which the validation part is taken; the run's own if left out, for a voice the recording that ships"
+    doctor.add_argument("--corpus", type=Path, metavar="FOLDER", help=corpus)
+    doctor.add_argument("--limit", type=int, default=8, metavar="N", help="recordings; %(default)s if left out")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    with needing("eval", "`vocoder doctor`"):
+        from vocoder.evaluation.health import check_voice
+    folder, model, findings = Path(options.patient), options.patient, []
+    if (folder / "checkpoints").is_dir():
+        model = folder / "checkpoints" / "last.ckpt"
+        if not model.is_file():
+            raise FileNotFoundError(f"A run is looked at by its last checkpoint, but there is no {model}. Train on.")
+        with needing("train", "`vocoder doctor` of a run"):
+            from vocoder.training.health import check_run, read_recipe
+        recipe = read_recipe(folder)
+        if options.corpus is None and recipe is not None:
+            root = recipe["data"]["root"]
+            options.corpus = root[0] if isinstance(root, list) else root
+        findings = check_run(folder)
+    voice = Vocoder.from_pretrained(model)
+    findings += check_voice(voice, _read(options.corpus, options.limit, voice.sample_rate))
+    print("\n".join(_table(findings)))
+
+
+def _read(corpus: Path | None, limit: int, sample_rate: int) -> Sequence[Tensor]:
+    utterances = read_corpus(RECORDINGS) if corpus is None else split(read_corpus(corpus))["validation"]
+    return [load_audio(one.path, sample_rate)[: round(SECONDS * sample_rate)] for one in utterances[:limit]]
+
+
+def _table(findings: Sequence[Finding]) -> list[str]:
+    rows = [["verdict", "of", "found", "good up to", "which is"]]
+    for finding in sorted(findings, key=lambda one: WORST_FIRST.index(one.verdict)):
+        yardstick = finding.yardstick
+        advice = "" if finding.verdict == "good" else f". What to do: {yardstick.remedy}."
+        told = [f"{finding.value:.3g}", f"{yardstick.good:g}", f"{yardstick.meaning}{advice}"]
+        rows.append([finding.verdict, yardstick.name, *told])
+    return wrap(rows, right=[2, 3])
