@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from vocoder.data.corpora import CorpusError, Utterance, check_corpus, describe_unusable, read_corpus, split
+from vocoder.data.corpora import CorpusError, Utterance, check_corpus, describe_unusable, split
+from vocoder.data.layouts import read_corpus
 
 RATE = 8000
 

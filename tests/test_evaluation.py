@@ -25,7 +25,8 @@ import wandb
 from conftest import tiny_config, tiny_network
 from runs import RATE, make_corpus
 from vocoder.cli import main
-from vocoder.data.corpora import CorpusError, read_corpus
+from vocoder.data.corpora import CorpusError
+from vocoder.data.layouts import read_corpus
 from vocoder.evaluation.logger import log_evaluation
 from vocoder.evaluation.records import ORIGINAL, Evaluation, load_evaluation
 from vocoder.evaluation.run import Request, evaluate

@@ -57,7 +57,7 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
     infer.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
     infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
-    infer.add_argument("--speaker", type=int, help="index of the voice, for models of several")
+    infer.add_argument("--speaker", help="name of the voice (index, where they have none), for models of several")
     infer.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
     infer.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
     infer.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.data.corpora import AUDIO_SUFFIXES
+from vocoder.data.layouts import AUDIO_SUFFIXES
 from vocoder.features.audio import load_audio
 from vocoder.features.layout import shape_rule
 from vocoder.features.mel import LogMelSpectrogram

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -12,10 +12,13 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from vocoder.config import MelConfig
-from vocoder.data.corpora import CorpusError, Utterance, check_corpus, describe_unusable, read_corpus, split, split_each
+from vocoder.data.corpora import FEWEST, CorpusError, Utterance, check_corpus, describe_unusable, split_each
+from vocoder.data.layouts import find_speakers, name_speakers, read_corpora
 from vocoder.data.polarity import estimate_polarity
 from vocoder.data.segments import ENDLESS, Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.bundle import some
+from vocoder.inference.checks import list_names
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class VocoderDataModule(LightningDataModule):
     """Random segments to train on, whole utterances to validate and test; audio only, the module computes the mels.
 
     Args:
-        root: The corpus' folder, see `vocoder.data.corpora.read_corpus`; or a list of folders, each a corpus.
+        root: The corpus' folder, see `vocoder.data.layouts`; or a list of folders, each a corpus.
         mel: The dialect, whose sample rate the audio must have (linked to `model.mel`).
         margin_frames: The mel frames beyond a segment's ends that its conditioning depends on (linked to
             `model.network`).
@@ -35,8 +38,15 @@ class VocoderDataModule(LightningDataModule):
         seed: The seed of the sequence of segments.
         gain_db: The least and the largest gain of a training segment; see `vocoder.data.segments.Augmentation`.
         align_polarity: Whether corpora that were recorded upside down are turned; see `vocoder.data.polarity`.
-        balance: The power of its length by which one of several corpora comes up in training: 1 by its time, 0 all
-            alike; between, so that a minute of one voice does not drown in an hour of another.
+        balance: The power of its length by which one of several corpora or speakers comes up in training: 1 by its
+            time, 0 all alike; between, so that a minute of one voice does not drown in an hour of another.
+        speakers: Whether each speaker is a voice of its own: the folders of a corpus, or what its metadata says, or
+            each corpus. Each is divided by itself, so that it is heard at validation.
+        speaker_names: The model's speaker table, in the order of its indices (linked to `model.speakers`); all of the
+            corpora's speakers if left out.
+
+    Attributes:
+        speaker_names: As given, or found; empty for a single voice.
     """
 
     def __init__(
@@ -52,6 +62,8 @@ class VocoderDataModule(LightningDataModule):
         gain_db: tuple[float, float] = (0.0, 0.0),
         align_polarity: bool = False,
         balance: float = 1.0,
+        speakers: bool = False,
+        speaker_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.roots, self.mel = [root] if isinstance(root, str) else root, mel
@@ -61,42 +73,65 @@ class VocoderDataModule(LightningDataModule):
         self.segment_frames, self.validation_frames = segment_frames, validation_frames
         left, right = LogMelSpectrogram(mel).padding
         reach = margin_frames * mel.hop_length
-        self.cut = Cut(mel.hop_length, (reach + left, reach + right), mel.edges)
+        self.speaker_names = tuple(speaker_names) or (find_speakers(self.roots) if speakers else ())
+        self.cut = Cut(mel.hop_length, (reach + left, reach + right), mel.edges, self.speaker_names)
         self.splits: dict[str, list[Utterance]] = {}
 
     def setup(self, stage: str) -> None:
         """Read, check and divide the corpora, once.
 
         Raises:
-            CorpusError: One of them is missing, empty or damaged, or two have the same name.
+            CorpusError: One of them is missing, empty or damaged, two have the same name, or a speaker is unknown.
         """
         if self.splits:
             return
-        corpora: dict[str, list[Utterance]] = {}
-        for root in self.roots:
-            name = Path(root).expanduser().resolve().name
-            if name in corpora:
-                raise CorpusError(
-                    f"Several corpora are told apart by their folders' names, but two are called {name}. Rename one."
-                )
-            corpora[name] = self._read(root)
-            if self.align_polarity:
-                polarity = estimate_polarity(corpora[name], self.mel)
-                corpora[name] = [replace(utterance, polarity=polarity) for utterance in corpora[name]]
-        self.splits = split(*corpora.values()) if len(corpora) == 1 else split_each(corpora)
+        corpora = {name: self._check(utterances) for name, utterances in self._list().items()}
+        self.splits = split_each(corpora, by_speaker=bool(self.speaker_names))
+        self._describe(corpora)
+
+    def _list(self) -> dict[str, list[Utterance]]:
+        """All utterances by corpus, with their speakers if the model has several."""
+        corpora = read_corpora(self.roots)
+        if not self.speaker_names:
+            return {name: [replace(u, speaker="") for u in utterances] for name, utterances in corpora.items()}
+        corpora = name_speakers(corpora)
+        found = {u.speaker for utterances in corpora.values() for u in utterances}
+        unknown = sorted(found - set(self.speaker_names))
+        if unknown:
+            raise CorpusError(
+                f"Each speaker must be in the model's table, but {some(unknown)} of {' + '.join(self.roots)} "
+                f"{'is' if len(unknown) == 1 else 'are'} not. {list_names(self.speaker_names)} Rename the folders, or "
+                "leave them out."
+            )
+        return corpora
+
+    def _check(self, utterances: list[Utterance]) -> list[Utterance]:
+        usable, unusable = check_corpus(utterances, self.mel.sample_rate)
+        if unusable:
+            log.warning("Training goes on without some files. %s", describe_unusable(unusable, len(utterances)))
+        if self.align_polarity:
+            polarity = estimate_polarity(usable, self.mel)
+            usable = [replace(utterance, polarity=polarity) for utterance in usable]
+        return usable
+
+    def _describe(self, corpora: Mapping[str, Sequence[Utterance]]) -> None:
+        """Say what there is for each part, and who is not in all of them."""
         for name, utterances in corpora.items():
-            if len(corpora) > 1 and len(utterances) < 3:
+            if len(corpora) > 1 and len(utterances) < FEWEST:
                 log.info("Corpus %s has fewer than three utterances: all are for training.", name)
         minutes = {name: sum(u.samples for u in part) / self.mel.sample_rate / 60 for name, part in self.splits.items()}
         described = ", ".join(f"{name} {len(self.splits[name])} ({minutes[name]:.1f} min)" for name in minutes)
         log.info("Corpus %s: utterances for %s.", " + ".join(self.roots), described)
-
-    def _read(self, root: str) -> list[Utterance]:
-        utterances = read_corpus(root)
-        usable, unusable = check_corpus(utterances, self.mel.sample_rate)
-        if unusable:
-            log.warning("Training goes on without some files. %s", describe_unusable(unusable, len(utterances)))
-        return usable
+        if not self.speaker_names:
+            return
+        log.info("%d speakers: %s.", len(self.speaker_names), some(list(self.speaker_names), 20))
+        heard, validated = ({u.speaker for u in self.splits[part]} for part in ("train", "validation"))
+        silent = [name for name in self.speaker_names if name not in heard]
+        if silent:
+            log.warning("The model's table has speakers of whom there is nothing to train on: %s.", some(silent))
+        few = sorted(heard - validated)
+        if few:
+            log.warning("All is for training of speakers with fewer than three utterances: %s.", some(few))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Loader of the rest of the run: begins at the step that the trainer has come to."""

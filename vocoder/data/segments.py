@@ -27,11 +27,13 @@ class Cut:
         hop_length: Samples per frame; a piece begins and ends between frames.
         margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
         edges: How an utterance goes on beyond its ends; see `MelConfig`.
+        speakers: The names of the voices, in the order of their indices; empty for a single one.
     """
 
     hop_length: int
     margin: tuple[int, int]
     edges: Literal["reflect", "zero"] = "reflect"
+    speakers: tuple[str, ...] = ()
 
     def frames(self, utterance: Utterance) -> int:
         """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
@@ -44,7 +46,8 @@ class Cut:
             `waveform` (margin + frames · hop_length + margin,): beyond the utterance's ends it is reflected or silent,
             as `LogMelSpectrogram` does (after pre-emphasis, if the dialect has one: the outermost frames then differ).
             `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,): the utterance's first frame
-            and the one after its last, counted from the beginning of the piece.
+            and the one after its last, counted from the beginning of the piece. `speaker` (), the index of the
+            voice, where there are several.
 
         Raises:
             CorpusError: The file is no longer as it was when the corpus was checked.
@@ -58,10 +61,12 @@ class Cut:
         audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode=mode)
         audio = np.pad(audio, (0, stop - first - len(audio)))
         whole = min(self.frames(utterance) * self.hop_length, samples)
+        speaker = {"speaker": torch.tensor(self.speakers.index(utterance.speaker))} if self.speakers else {}
         return {
             "waveform": torch.from_numpy(audio),
             "mask": torch.arange(frames * self.hop_length) < whole - start * self.hop_length,
             "span": torch.tensor([-start, self.frames(utterance) - start]),
+            **speaker,
         }
 
 
@@ -117,7 +122,7 @@ class RandomSegments(Dataset[Item]):
         cut: How a piece is taken out of an utterance.
         frames: The length of a segment.
         seed: The sequence's seed; item i is a function of seed and i alone.
-        balance: The power of its length by which a corpus comes up: 1 by its time, 0 all corpora alike.
+        balance: The power of its length by which a corpus, or a speaker in it, comes up: 1 by its time, 0 all alike.
         augmentation: The variation of each segment.
     """
 
@@ -134,10 +139,10 @@ class RandomSegments(Dataset[Item]):
         self.utterances, self.cut, self.frames, self.seed = utterances, cut, frames, seed
         self.augmentation = augmentation
         self.starts = [max(1, cut.frames(u) - frames + 1) for u in utterances]
-        lengths: dict[str, int] = {}
+        lengths: dict[tuple[str, str], int] = {}
         for u in utterances:
-            lengths[u.corpus] = lengths.get(u.corpus, 0) + cut.frames(u)
-        weights = np.array([cut.frames(u) * lengths[u.corpus] ** (balance - 1.0) for u in utterances])
+            lengths[u.corpus, u.speaker] = lengths.get((u.corpus, u.speaker), 0) + cut.frames(u)
+        weights = np.array([cut.frames(u) * lengths[u.corpus, u.speaker] ** (balance - 1.0) for u in utterances])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __getitem__(self, index: int) -> Item:

@@ -120,6 +120,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
     try:
         hyper_parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
         values = {key: hyper_parameters[key] for key in ("mel", "network")}
+        values["speakers"] = hyper_parameters.get("speakers", ())  # older checkpoints have none
         weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     except (KeyError, TypeError, AttributeError, IndexError):
         raise ValueError(
@@ -171,6 +172,7 @@ def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
             from_dict(NetworkConfig, values["network"]),
             from_dict(WaveformConfig, values.get("waveform", {})),
             from_dict(SamplingConfig, values.get("sampling", {})),
+            values.get("speakers", ()),
         )
     except KeyError as error:
         raise ValueError(f"{path} has no entry {error}. Export the model again.") from error

@@ -19,11 +19,12 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
+from vocoder.data.layouts import find_speakers
 from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
-from vocoder.training.module import VocoderModule
+from vocoder.training.module import VocoderModule, check_same_speakers
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class VocoderCLI(LightningCLI):
         """Add the `run` group, and say which numbers follow from which."""
         parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
+        parser.link_arguments("model.speakers", "data.speaker_names", apply_on="instantiate")
         add = parser.add_argument
         add("--run.folder", type=str, default="runs/vocoder", help="Where the run keeps all it writes.")
         add("--run.overwrite", type=bool, default=False, help="Start anew in a folder that holds a run's checkpoints.")
@@ -87,7 +89,23 @@ class VocoderCLI(LightningCLI):
         stored = {name: checkpoint["hyper_parameters"][name] for name in ("mel", "network")}
         stored = upgrade(stored, checkpoint.get("format_version", 1))
         model = {name: stored[name] for name in ("mel", "network")}
+        model["speakers"] = checkpoint["hyper_parameters"].get("speakers", [])
         self.config = self.parser.parse_object({self.config.subcommand: {"model": model}}, self.config)
+
+    def before_instantiate_classes(self) -> None:
+        """Give the model the speakers of its data, unless it has a table already.
+
+        Raises:
+            ValueError: The network shall have several voices, but no data says whose.
+        """
+        model, data = self._get(self.config, "model"), self._get(self.config, "data")
+        if data.speakers and not model.speakers:
+            model.speakers = list(find_speakers([data.root] if isinstance(data.root, str) else data.root))
+        if model.network.num_speakers and not model.speakers and self.subcommand == "fit":
+            raise ValueError(
+                "The number of voices follows from the data, but network.num_speakers is "
+                f"{model.network.num_speakers}. Leave it out, and pass `--data.speakers true`."
+            )
 
     @property
     def folder(self) -> Path:
@@ -193,9 +211,11 @@ def take_weights(module: VocoderModule, model: str) -> None:
         model: Folder, .ckpt, voice or hub id.
 
     Raises:
-        ValueError: The model is of another size or shape, or hears another mel; the message names each field.
+        ValueError: The model is of another size or shape, or hears another mel, or has other voices; the message names
+            each field.
     """
     trained = load_model(model)
+    check_same_speakers(trained.config.speakers, module.speakers)
     pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, module.network.config))
     changed = [
         f"{part}.{name} {value} instead of {to_dict(ours)[name]}"
