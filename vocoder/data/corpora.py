@@ -31,6 +31,8 @@ class Utterance:
         corpus: The name of the corpus that it is from, where there are several.
         polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
         speaker: The name of who speaks; empty where that is not known, or does not matter.
+        mel: The file of its mel, where that is not to be computed.
+        part: The part that it was put into, one of `PARTS`; empty where its id decides.
     """
 
     id: str
@@ -39,12 +41,14 @@ class Utterance:
     corpus: str = ""
     polarity: int = 1
     speaker: str = ""
+    mel: Path | None = None
+    part: str = ""
 
     def __post_init__(self) -> None:
         if not stays_inside(self.id):
             raise CorpusError(
                 f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
-                "layout it is the first column of metadata.csv."
+                "layout it is the first column of metadata.csv, in a manifest the column `id`."
             )
 
 
@@ -109,11 +113,14 @@ def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     """Divide a corpus into `train`, `validation` and `test`, the latter two with 1.5 % each, at least one utterance.
 
     A hash of its id decides where an utterance belongs, whatever else the corpus holds. Only where a small corpus would
-    leave a part empty, the nearest one fills it.
+    leave a part empty, the nearest one fills it. A corpus that says itself what belongs where is taken at its word.
 
     Raises:
-        CorpusError: There are fewer than three utterances.
+        CorpusError: There are fewer than three utterances, or nothing was put into `train` or `validation`.
     """
+    utterances = list(utterances)
+    if any(u.part for u in utterances):
+        return _as_declared(utterances)
     shuffled = sorted(utterances, key=_hash)
     if len(shuffled) < FEWEST:
         raise CorpusError(
@@ -125,6 +132,17 @@ def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     test = [u for u in rest[:-1] if _hash(u) < 2 * HELD_OUT] or rest[:1]
     train = sorted(rest[len(test) :], key=lambda utterance: utterance.id)
     return {"validation": validation, "test": test, "train": train}
+
+
+def _as_declared(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    parts = {part: [u for u in utterances if u.part == part] for part in PARTS}
+    lacking = [part for part in ("train", "validation") if not parts[part]]
+    if lacking:
+        raise CorpusError(
+            f"A corpus that says which split its utterances are in must have some for {' and '.join(lacking)}, but has "
+            "none. Correct the column `split`, or leave it out to have them divided."
+        )
+    return parts
 
 
 def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool = False) -> dict[str, list[Utterance]]:
@@ -158,6 +176,8 @@ def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool =
 
 def _divide(utterances: Sequence[Utterance], by_speaker: bool) -> dict[str, list[Utterance]]:
     """A corpus, or each of its speakers, as `split` does it; what is too small to be divided trains."""
+    if any(u.part for u in utterances):
+        return _as_declared(utterances)
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(utterance.speaker if by_speaker else "", []).append(utterance)

@@ -27,7 +27,7 @@ class VocoderDataModule(LightningDataModule):
     """Random segments to train on, whole utterances to validate and test; audio only, the module computes the mels.
 
     Args:
-        root: The corpus' folder, see `vocoder.data.layouts`; or a list of folders, each a corpus.
+        root: The corpus: a folder or a manifest, see `vocoder.data.layouts`; or a list, each a corpus.
         mel: The dialect, whose sample rate the audio must have (linked to `model.mel`).
         margin_frames: The mel frames beyond a segment's ends that its conditioning depends on (linked to
             `model.network`).
@@ -131,7 +131,7 @@ class VocoderDataModule(LightningDataModule):
             log.warning("The model's table has speakers of whom there is nothing to train on: %s.", some(silent))
         few = sorted(heard - validated)
         if few:
-            log.warning("All is for training of speakers with fewer than three utterances: %s.", some(few))
+            log.warning("No utterance is for validation of %s: with fewer than three, all are for training.", some(few))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Loader of the rest of the run: begins at the step that the trainer has come to."""

@@ -5,6 +5,7 @@
 - VCTK 0.92: `wav48_silence_trimmed/<speaker>/<speaker>_<number>_mic1.flac`.
 - LibriTTS and LibriTTS-R: `<subset>/<speaker>/<chapter>/*.wav`.
 - A plain folder of audio, at any depth. Where there are several folders in it, each is a speaker.
+- A manifest, `*.csv` or `*.jsonl`: see `vocoder.data.manifest`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vocoder.data.corpora import CorpusError, Utterance
+from vocoder.data.manifest import SUFFIXES, read_manifest, read_texts
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
 
@@ -29,16 +31,19 @@ def read_corpus(root: str | Path) -> list[Utterance]:
     """List a corpus, in order of id.
 
     Args:
-        root: A folder in one of the layouts that this module names.
+        root: A folder in one of the layouts that this module names, or a manifest.
 
     Raises:
-        CorpusError: There is no such folder, or no audio in it.
+        CorpusError: There is no such folder or manifest, or no audio in it.
     """
     root = Path(root).expanduser()
+    if root.is_file() and root.suffix in SUFFIXES:
+        return sorted(read_manifest(root), key=lambda utterance: utterance.id)
     if not root.is_dir():
         raise CorpusError(
-            f"A corpus is a folder of audio, but there is none at {root.absolute()}. Check its spelling "
-            "(`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch LJSpeech: `vocoder download --help`."
+            f"A corpus is a folder of audio, or a manifest ({', '.join(SUFFIXES)}), but there is none at "
+            f"{root.absolute()}. Check its spelling (`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch "
+            "LJSpeech: `vocoder download --help`."
         )
     place = "at any depth"
     if (root / "metadata.csv").is_file():
@@ -57,20 +62,24 @@ def read_corpus(root: str | Path) -> list[Utterance]:
 
 
 def read_corpora(roots: Sequence[str | Path]) -> dict[str, list[Utterance]]:
-    """List several corpora, each under the name of its folder.
+    """List several corpora, each under the name of its folder, or its manifest without the suffix.
 
     Raises:
         CorpusError: One cannot be listed, or two have the same name.
     """
     corpora: dict[str, list[Utterance]] = {}
     for root in roots:
-        name = Path(root).expanduser().resolve().name
+        name = corpus_name(root)
         if name in corpora:
-            raise CorpusError(
-                f"Several corpora are told apart by their folders' names, but two are called {name}. Rename one."
-            )
+            raise CorpusError(f"Several corpora are told apart by their names, but two are called {name}. Rename one.")
         corpora[name] = read_corpus(root)
     return corpora
+
+
+def corpus_name(root: str | Path) -> str:
+    """Give the name of a corpus: its folder's, or its manifest's without the suffix."""
+    place = Path(root).expanduser().resolve()
+    return place.stem if place.suffix in SUFFIXES and not place.is_dir() else place.name
 
 
 def name_speakers(corpora: Mapping[str, Sequence[Utterance]]) -> dict[str, list[Utterance]]:
@@ -174,8 +183,10 @@ def audio_files(root: Path) -> list[Path]:
 
 
 def read_transcripts(root: str | Path, utterances: Sequence[Utterance]) -> dict[str, str]:
-    """What is said, by id, as LJSpeech's `metadata.csv`, VCTK's `txt/` or LibriTTS' `.normalized.txt` have it."""
+    """What is said, by id: by LJSpeech's `metadata.csv`, VCTK's `txt/`, LibriTTS' `.normalized.txt`, a manifest."""
     root = Path(root).expanduser()
+    if root.is_file():
+        return read_texts(root)
     if (root / "metadata.csv").is_file():
         rows = _read_metadata(root / "metadata.csv").items()
         return {id_: row["text"] for id_, row in rows if "text" in row}

@@ -17,7 +17,7 @@ import vocoder
 from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, split_each, stays_inside
 from vocoder.data.corpora import Utterance as Recording
-from vocoder.data.layouts import name_speakers, read_corpus, read_transcripts
+from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
@@ -43,7 +43,7 @@ class Request:
 
     Attributes:
         model: Folder, .ckpt, voice or hub id.
-        corpus: Its folder.
+        corpus: Its folder, or its manifest.
         output: Folder for all that is found; one that holds a part of the same evaluation is gone on with.
         part: Of the corpus, as training splits it; or `all`.
         limit: Utterances at most, taken in the order of the split, which is random.
@@ -157,7 +157,7 @@ def list_jobs(request: Request, model: Vocoder) -> list[Job]:
     recordings = give_speakers(request, read_corpus(request.corpus), model)
     by_speaker = bool(model.speakers) and request.speaker is None
     if request.part != "all":
-        recordings = split_each({request.corpus.resolve().name: recordings}, by_speaker=by_speaker)[request.part]
+        recordings = split_each({corpus_name(request.corpus): recordings}, by_speaker=by_speaker)[request.part]
     chosen = recordings[: request.limit]
     texts = read_transcripts(request.corpus, chosen)
     return [Job(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen)]
@@ -172,7 +172,7 @@ def give_speakers(request: Request, recordings: list[Recording], model: Vocoder)
     if request.speaker is not None or not model.speakers:
         check_speaker(request.speaker, model.config, 1)
         return [replace(one, speaker=request.speaker or "") for one in recordings]
-    [named] = name_speakers({request.corpus.resolve().name: recordings}).values()
+    [named] = name_speakers({corpus_name(request.corpus): recordings}).values()
     unknown = sorted({one.speaker for one in named} - set(model.speakers))
     if unknown:
         raise CorpusError(
@@ -187,7 +187,7 @@ def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict
     return {
         "model": copier.setting.name,
         "model_hash": hash_weights(copier.vocoder),
-        "corpus": request.corpus.resolve().name,
+        "corpus": corpus_name(request.corpus),
         "part": request.part,
         "utterances": len(jobs),
         "split_hash": hash_ids([job.recording.id for job in jobs]),
