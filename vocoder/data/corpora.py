@@ -32,6 +32,8 @@ class Utterance:
         polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
         speaker: The name of who speaks; empty where that is not known, or does not matter.
         mel: The file of its mel, where that is not to be computed.
+        start: The sample of the file, at the corpus' rate, with which it begins.
+        mel_start: The frame of its mel with which it begins.
         part: The part that it was put into, one of `PARTS`; empty where its id decides.
     """
 
@@ -43,6 +45,8 @@ class Utterance:
     speaker: str = ""
     mel: Path | None = None
     part: str = ""
+    start: int = 0
+    mel_start: int = 0
 
     def __post_init__(self) -> None:
         if not stays_inside(self.id):
@@ -79,9 +83,18 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
     results = list(zip(utterances, checked, strict=True))
     usable = [replace(u, samples=result) for u, result in results if isinstance(result, int)]
     unusable = {str(u.path): result for u, result in results if isinstance(result, str)}
-    if len(unusable) > TOLERATED * len(utterances):
-        raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, len(utterances))}")
+    refuse_many(unusable, len(utterances))
     return usable, unusable
+
+
+def refuse_many(unusable: dict[str, str], total: int) -> None:
+    """Refuse a corpus of which too much is unusable.
+
+    Raises:
+        CorpusError: More than 1 % is; the message lists it.
+    """
+    if len(unusable) > TOLERATED * total:
+        raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, total)}")
 
 
 def check_file(path: Path, sample_rate: int) -> int | str:

@@ -12,8 +12,18 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from vocoder.config import MelConfig
-from vocoder.data.corpora import FEWEST, CorpusError, Utterance, check_corpus, describe_unusable, split_each
+from vocoder.data.corpora import (
+    FEWEST,
+    CorpusError,
+    Utterance,
+    check_corpus,
+    describe_unusable,
+    refuse_many,
+    split_each,
+)
 from vocoder.data.layouts import find_speakers, name_speakers, read_corpora
+from vocoder.data.mels import GivenMels, find_layout, find_mels, lay_beside
+from vocoder.data.pairing import check_pairs
 from vocoder.data.polarity import estimate_polarity
 from vocoder.data.segments import ENDLESS, Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram
@@ -44,6 +54,9 @@ class VocoderDataModule(LightningDataModule):
             each corpus. Each is divided by itself, so that it is heard at validation.
         speaker_names: The model's speaker table, in the order of its indices (linked to `model.speakers`); all of the
             corpora's speakers if left out.
+        mels: The folder of mels to train on instead of the recordings' own, an acoustic model's say; see
+            `vocoder.data.mels`. Mels that a manifest names need no folder.
+        mel_shift: The frames by which these are early, in halves: frame k describes the audio's frame k + mel_shift.
 
     Attributes:
         speaker_names: As given, or found; empty for a single voice.
@@ -64,8 +77,11 @@ class VocoderDataModule(LightningDataModule):
         balance: float = 1.0,
         speakers: bool = False,
         speaker_names: Sequence[str] = (),
+        mels: str | None = None,
+        mel_shift: float = 0.0,
     ) -> None:
         super().__init__()
+        self.mels, self.mel_shift, self.margin_frames = mels, mel_shift, margin_frames
         self.roots, self.mel = [root] if isinstance(root, str) else root, mel
         self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]))
         self.align_polarity = align_polarity
@@ -85,7 +101,10 @@ class VocoderDataModule(LightningDataModule):
         """
         if self.splits:
             return
-        corpora = {name: self._check(utterances) for name, utterances in self._list().items()}
+        corpora = self._list()
+        if self.mels or any(u.mel for utterances in corpora.values() for u in utterances):
+            corpora = self._find_mels(corpora)
+        corpora = {name: self._check(utterances) for name, utterances in corpora.items()}
         self.splits = split_each(corpora, by_speaker=bool(self.speaker_names))
         self._describe(corpora)
 
@@ -105,8 +124,32 @@ class VocoderDataModule(LightningDataModule):
             )
         return corpora
 
+    def _find_mels(self, corpora: dict[str, list[Utterance]]) -> dict[str, list[Utterance]]:
+        """The utterances that have a mel, with it."""
+        if self.augmentation != Augmentation():
+            raise CorpusError("A given mel is of the recording as it is, but data.gain_db changes that. Leave it out.")
+        named = [bool(u.mel) for utterances in corpora.values() for u in utterances]
+        if any(named) and (self.mels or not all(named)):
+            raise CorpusError(
+                f"Mels are named by manifests, for all recordings, or found in data.mels, but {sum(named)} of "
+                f"{len(named)} recordings have a mel by a manifest and data.mels is {self.mels}. Leave one out."
+            )
+        if self.mels:
+            corpora, without = find_mels(corpora, self.mels)
+            if without:
+                words = "Training goes on without %d of %d recordings, which have no mel in %s: %s."
+                log.warning(words, len(without), len(named), self.mels, some(without))
+        utterances = [u for of_corpus in corpora.values() for u in of_corpus]
+        self.cut = replace(self.cut, mels=GivenMels(find_layout(utterances, self.mel), self.margin_frames))
+        return corpora
+
     def _check(self, utterances: list[Utterance]) -> list[Utterance]:
         usable, unusable = check_corpus(utterances, self.mel.sample_rate)
+        if self.cut.mels is not None:
+            usable, mispaired = lay_beside(usable, self.cut.mels, self.mel_shift)
+            unusable |= mispaired
+            refuse_many(unusable, len(utterances))
+            check_pairs(usable, self.cut.mels, self.mel_shift)
         if unusable:
             log.warning("Training goes on without some files. %s", describe_unusable(unusable, len(utterances)))
         if self.align_polarity:
@@ -122,6 +165,8 @@ class VocoderDataModule(LightningDataModule):
         minutes = {name: sum(u.samples for u in part) / self.mel.sample_rate / 60 for name, part in self.splits.items()}
         described = ", ".join(f"{name} {len(self.splits[name])} ({minutes[name]:.1f} min)" for name in minutes)
         log.info("Corpus %s: utterances for %s.", " + ".join(self.roots), described)
+        if self.cut.mels is not None:
+            log.info("Mels as they are given: frame k describes the audio's frame k%+g.", self.mel_shift)
         if not self.speaker_names:
             return
         log.info("%d speakers: %s.", len(self.speaker_names), some(list(self.speaker_names), 20))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocoder.data.corpora import CorpusError, Utterance
+from vocoder.data.mels import GivenMels
 
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
@@ -28,12 +29,14 @@ class Cut:
         margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
         edges: How an utterance goes on beyond its ends; see `MelConfig`.
         speakers: The names of the voices, in the order of their indices; empty for a single one.
+        mels: How the utterances' mels are read, where they are not to be computed.
     """
 
     hop_length: int
     margin: tuple[int, int]
     edges: Literal["reflect", "zero"] = "reflect"
     speakers: tuple[str, ...] = ()
+    mels: GivenMels | None = None
 
     def frames(self, utterance: Utterance) -> int:
         """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
@@ -47,7 +50,7 @@ class Cut:
             as `LogMelSpectrogram` does (after pre-emphasis, if the dialect has one: the outermost frames then differ).
             `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,): the utterance's first frame
             and the one after its last, counted from the beginning of the piece. `speaker` (), the index of the
-            voice, where there are several.
+            voice, where there are several. `mel` (n_mels, margin + frames + margin), where mels are given.
 
         Raises:
             CorpusError: The file is no longer as it was when the corpus was checked.
@@ -61,12 +64,14 @@ class Cut:
         audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode=mode)
         audio = np.pad(audio, (0, stop - first - len(audio)))
         whole = min(self.frames(utterance) * self.hop_length, samples)
-        speaker = {"speaker": torch.tensor(self.speakers.index(utterance.speaker))} if self.speakers else {}
+        more = {"speaker": torch.tensor(self.speakers.index(utterance.speaker))} if self.speakers else {}
+        if self.mels is not None:
+            more["mel"] = self.mels.cut(utterance, start, frames, self.frames(utterance))
         return {
             "waveform": torch.from_numpy(audio),
             "mask": torch.arange(frames * self.hop_length) < whole - start * self.hop_length,
             "span": torch.tensor([-start, self.frames(utterance) - start]),
-            **speaker,
+            **more,
         }
 
 
@@ -74,12 +79,13 @@ def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
     """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
     try:
         with soundfile.SoundFile(utterance.path) as file:
-            file.seek(start)
+            file.seek(utterance.start + start)
             audio = file.read(stop - start, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise _changed(utterance, error.error_string) from error
     if len(audio) < stop - start:
-        raise _changed(utterance, f"it ends at sample {start + len(audio)} of {utterance.samples}.")
+        ends = utterance.start + start + len(audio)
+        raise _changed(utterance, f"it ends at sample {ends} of {utterance.start + utterance.samples}.")
     return np.asarray(utterance.polarity * audio.mean(axis=1))
 
 

@@ -35,7 +35,8 @@ class VocoderModule(LightningModule):
 
     A batch has `waveform` (batch, margin + time + margin), `mask` (batch, time), `span` (batch, 2) and, for several
     voices, `speaker` (batch,); see `vocoder.data.segments.Cut`. Segments to train on have a `seed` (batch,) each, from
-    which their noise follows. Mels are computed here, on the training device.
+    which their noise follows. Mels are computed here, on the training device, unless a batch has them: `mel` (batch,
+    n_mels, margin_frames + frames + margin_frames).
 
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
@@ -114,7 +115,7 @@ class VocoderModule(LightningModule):
 
     def condition(self, batch: Batch) -> Conditioning:
         """What the mel of a batch says; beyond an utterance's ends its first and last frame repeat, as in inference."""
-        mel = self.log_mel(batch["waveform"], padded=True)
+        mel = batch["mel"] if "mel" in batch else self.log_mel(batch["waveform"], padded=True)
         frames = batch["mask"].shape[1] // self.mel_config.hop_length + 2 * self.margin_frames
         span = batch["span"] + self.margin_frames
         inside = torch.arange(frames, device=mel.device).clamp(span[:, :1], span[:, 1:] - 1)
