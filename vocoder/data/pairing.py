@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -134,6 +135,30 @@ def describe_fault(pairing: Pairing) -> str:
     return ""
 
 
+def compare_all(
+    utterances: Sequence[Utterance], mels: GivenMels, progress: Callable[[], object] = lambda: None
+) -> dict[str, Pairing]:
+    """Compare pairs, with as many threads as there are cores; what is too short to be compared is left out.
+
+    Args:
+        utterances: The utterances, with their mels.
+        mels: How these are read.
+        progress: Called as each is compared.
+    """
+
+    def compare(utterance: Utterance) -> Pairing | None:
+        try:
+            return compare_pair(utterance, mels)
+        except ValueError:
+            return None
+        finally:
+            progress()
+
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip((u.id for u in utterances), pool.map(compare, utterances), strict=True))
+    return {id_: pairing for id_, pairing in found.items() if pairing is not None}
+
+
 def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) -> None:
     """Look at some pairs of a corpus, and refuse mels that would teach a network nonsense.
 
@@ -146,12 +171,7 @@ def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) 
         CorpusError: Most of those looked at do not match their audio, are of another dialect, or have another shift.
     """
     chosen = utterances[:: max(1, len(utterances) // LOOKED_AT)][:LOOKED_AT]
-    pairings = {}
-    for utterance in chosen:
-        try:
-            pairings[utterance.id] = compare_pair(utterance, mels)
-        except ValueError:  # too short
-            continue
+    pairings = compare_all(chosen, mels)
     fault = judge(pairings, shift)
     if "dialect" in fault or not fault:
         others = [guess(u, mels) for u in chosen[:GUESSED] if u.id in pairings]
