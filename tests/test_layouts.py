@@ -81,6 +81,14 @@ def test_two_corpora_cannot_both_have_a_speaker_of_one_name(tmp_path):
         find_speakers([tmp_path / "one", tmp_path / "two"])
 
 
+def test_audio_that_libsndfile_lacks_is_named(tmp_path):
+    for name in ("a.m4a", "deep/b.M4A", "c.webm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(CorpusError, match=r"holds no audio: .* 3 files .* libsndfile lacks \(\.m4a, \.webm\)"):
+        read_corpus(tmp_path)
+
+
 def of_speakers(counts: dict[str, int]) -> list[Utterance]:
     return [Utterance(f"{name}/{n}", Path("unread"), 100, speaker=name) for name in counts for n in range(counts[name])]
 

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 
+from vocoder.data.reading import resampled_length
 from vocoder.features.audio import find_fault
 
 PARTS = ("validation", "test", "train")
@@ -27,11 +29,12 @@ class Utterance:
         id: Its name within the corpus, which stays inside; decides which split it belongs to. What is made of it has
             the same name in other folders.
         path: The audio file.
-        samples: Its length, at its own rate; 0 before it was checked.
+        samples: Its length, at the corpus' rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
         polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
         speaker: The name of who speaks; empty where that is not known, or does not matter.
         mel: The file of its mel, where that is not to be computed.
+        file_rate: The sample rate of its file, in Hz; 0 before it was checked.
         start: The sample of the file, at the corpus' rate, with which it begins.
         mel_start: The frame of its mel with which it begins.
         part: The part that it was put into, one of `PARTS`; empty where its id decides.
@@ -45,6 +48,7 @@ class Utterance:
     speaker: str = ""
     mel: Path | None = None
     part: str = ""
+    file_rate: int = 0
     start: int = 0
     mel_start: int = 0
 
@@ -70,10 +74,10 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
 
     Args:
         utterances: From `vocoder.data.layouts.read_corpus`.
-        sample_rate: That the mel asks for, in Hz.
+        sample_rate: That the mel asks for, in Hz; files of other rates are resampled when they are read.
 
     Returns:
-        The usable ones with their lengths, and why each of the others is not, by path.
+        The usable ones with their lengths at that rate, and why each of the others is not, by path.
 
     Raises:
         CorpusError: More than 1 % is unusable.
@@ -81,8 +85,8 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
     with ThreadPoolExecutor() as pool:
         checked = list(pool.map(lambda utterance: check_file(utterance.path, sample_rate), utterances))
     results = list(zip(utterances, checked, strict=True))
-    usable = [replace(u, samples=result) for u, result in results if isinstance(result, int)]
-    unusable = {str(u.path): result for u, result in results if isinstance(result, str)}
+    usable = [replace(u, samples=r.samples, file_rate=r.rate) for u, r in results if isinstance(r, Length)]
+    unusable = {str(u.path): r for u, r in results if isinstance(r, str)}
     refuse_many(unusable, len(utterances))
     return usable, unusable
 
@@ -97,8 +101,15 @@ def refuse_many(unusable: dict[str, str], total: int) -> None:
         raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, total)}")
 
 
-def check_file(path: Path, sample_rate: int) -> int | str:
-    """Read a file; gives its length in samples, or what is wrong with it."""
+class Length(NamedTuple):
+    """The length of a file at the corpus' sample rate, and the rate that it has itself, in Hz."""
+
+    samples: int
+    rate: int
+
+
+def check_file(path: Path, sample_rate: int) -> Length | str:
+    """Read a file; gives its length, or what is wrong with it."""
     if not path.is_file():
         return "missing"
     try:
@@ -107,19 +118,14 @@ def check_file(path: Path, sample_rate: int) -> int | str:
         return f"unreadable ({error.error_string.rstrip('.')})"
     if len(samples) == 0:
         return "empty"
-    if rate != sample_rate:
-        return f"{rate} Hz instead of {sample_rate}"
-    return find_fault(samples) or len(samples)
+    return find_fault(samples) or Length(resampled_length(len(samples), rate, sample_rate), rate)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:
     """One paragraph: how many, which, why, and what to do."""
     listed = "".join(f"\n  {path}: {reason}" for path, reason in list(unusable.items())[:20])
     more = f"\n  … and {len(unusable) - 20} more" if len(unusable) > 20 else ""
-    remedy = "\nMend or remove them."
-    if any(" Hz instead of " in reason for reason in unusable.values()):
-        remedy = "\n`vocoder resample IN OUT --sample-rate RATE` converts a folder to another rate."
-    return f"{len(unusable)} of {total} files cannot be used:{listed}{more}{remedy}"
+    return f"{len(unusable)} of {total} files cannot be used:{listed}{more}\nMend or remove them."
 
 
 def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +39,7 @@ class VocoderDataModule(LightningDataModule):
 
     Args:
         root: The corpus: a folder or a manifest, see `vocoder.data.layouts`; or a list, each a corpus.
-        mel: The dialect, whose sample rate the audio must have (linked to `model.mel`).
+        mel: The dialect, to whose sample rate audio is resampled as it is read (linked to `model.mel`).
         margin_frames: The mel frames beyond a segment's ends that its conditioning depends on (linked to
             `model.network`).
         batch_size: The number of segments per step and process.
@@ -90,7 +91,8 @@ class VocoderDataModule(LightningDataModule):
         left, right = LogMelSpectrogram(mel).padding
         reach = margin_frames * mel.hop_length
         self.speaker_names = tuple(speaker_names) or (find_speakers(self.roots) if speakers else ())
-        self.cut = Cut(mel.hop_length, (reach + left, reach + right), mel.edges, self.speaker_names)
+        margin = (reach + left, reach + right)
+        self.cut = Cut(mel.hop_length, margin, mel.edges, self.speaker_names, sample_rate=mel.sample_rate)
         self.splits: dict[str, list[Utterance]] = {}
 
     def setup(self, stage: str) -> None:
@@ -107,6 +109,8 @@ class VocoderDataModule(LightningDataModule):
         corpora = {name: self._check(utterances) for name, utterances in corpora.items()}
         self.splits = split_each(corpora, by_speaker=bool(self.speaker_names))
         self._describe(corpora)
+        for say, sentence in describe_rates([u for us in corpora.values() for u in us], self.mel.sample_rate):
+            say(sentence)
 
     def _list(self) -> dict[str, list[Utterance]]:
         """All utterances by corpus, with their speakers if the model has several."""
@@ -216,3 +220,24 @@ class VocoderDataModule(LightningDataModule):
 
     def _whole(self, name: str) -> DataLoader[Any]:
         return DataLoader(WholeUtterances(self.splits[name], self.cut, max_frames=self.validation_frames), batch_size=1)
+
+
+def describe_rates(utterances: Sequence[Utterance], sample_rate: int) -> list[tuple[Callable[[str], None], str]]:
+    """Say which recordings are of other rates, and what that means; each sentence after how loud it is to be said."""
+    counts = sorted(Counter(u.file_rate for u in utterances).items())
+    high = ", ".join(f"{count} at {rate} Hz" for rate, count in counts if rate > sample_rate)
+    low = {rate: f"{count} at {rate} Hz" for rate, count in counts if 0 < rate < sample_rate}
+    said: list[tuple[Callable[[str], None], str]] = []
+    if high:
+        once = f"`vocoder resample IN OUT --sample-rate {sample_rate}` does so once"
+        said.append((log.info, f"Recordings are resampled each time that they are read ({high}); {once}."))
+    if low:
+        least = min(low)
+        words = (
+            f"Recordings of lower rates than the model's {sample_rate} Hz ({', '.join(low.values())}, of "
+            f"{len(utterances)}) lack the upper part of its band: those at {least} Hz all above {least // 2} Hz, "
+            f"{1 - least / sample_rate:.0%} of it. A network learns to leave that empty. Leave them out, or train at "
+            f"their rate: `vocoder new-recipe NAME --sample-rate {least}`."
+        )
+        said.append((log.warning, words))
+    return said

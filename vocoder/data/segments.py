@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.mels import GivenMels
+from vocoder.data.reading import read_stretch
 
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
@@ -30,6 +32,7 @@ class Cut:
         edges: How an utterance goes on beyond its ends; see `MelConfig`.
         speakers: The names of the voices, in the order of their indices; empty for a single one.
         mels: How the utterances' mels are read, where they are not to be computed.
+        sample_rate: The corpus', in Hz, to which files of other rates are brought as they are read; None for their own.
     """
 
     hop_length: int
@@ -37,6 +40,7 @@ class Cut:
     edges: Literal["reflect", "zero"] = "reflect"
     speakers: tuple[str, ...] = ()
     mels: GivenMels | None = None
+    sample_rate: int | None = None
 
     def frames(self, utterance: Utterance) -> int:
         """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
@@ -57,7 +61,7 @@ class Cut:
         """
         samples = utterance.samples
         first, stop = start * self.hop_length - self.margin[0], (start + frames) * self.hop_length + self.margin[1]
-        audio = _read(utterance, max(first, 0), min(stop, samples))
+        audio = _read(utterance, max(first, 0), min(stop, samples), self.sample_rate)
         mode: Literal["reflect", "constant"] = "reflect" if self.edges == "reflect" else "constant"
         audio = np.pad(audio, (max(-first, 0), 0), mode=mode)
         # The right end: the last frame's margin is reflected, a clip shorter than the segment is silent beyond it.
@@ -75,18 +79,16 @@ class Cut:
         }
 
 
-def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
+def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:
     """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
+    first, last = utterance.start + start, utterance.start + stop
     try:
-        with soundfile.SoundFile(utterance.path) as file:
-            file.seek(utterance.start + start)
-            audio = file.read(stop - start, dtype="float32", always_2d=True)
+        audio = read_stretch(utterance.path, first, last, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _changed(utterance, error.error_string) from error
     if len(audio) < stop - start:
-        ends = utterance.start + start + len(audio)
-        raise _changed(utterance, f"it ends at sample {ends} of {utterance.start + utterance.samples}.")
-    return np.asarray(utterance.polarity * audio.mean(axis=1))
+        raise _changed(utterance, f"it ends at sample {first + len(audio)} of {utterance.start + utterance.samples}.")
+    return np.asarray(utterance.polarity * audio)
 
 
 def _changed(utterance: Utterance, reason: str) -> CorpusError:
