@@ -23,6 +23,7 @@ from vocoder.data.datamodule import VocoderDataModule
 from vocoder.inference.bundle import load_bundle, save_bundle
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
+from vocoder.training.cli import take_weights
 from vocoder.training.module import VocoderModule
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
@@ -191,6 +192,20 @@ def test_a_run_goes_on_with_its_own_speakers_only(trained, tmp_path):
     for option in ("--ckpt_path", "--run.start_from"):
         with pytest.raises(ValueError, match=r"table of 2 lacks bob and adds carol\. Give the data"):
             fit(tmp_path, option, last)
+
+
+def test_a_single_voice_is_every_speaker_s_voice_at_first(tmp_path):
+    """Bit for bit but for where the zeros are added, and from there on each speaker's is trained."""
+    single = VocoderConfig(TINY.mel, TINY.network)
+    save_bundle(tmp_path / "single", single, tiny_network(single))
+    module = VocoderModule(TINY.mel, TINY.network, speakers=("anna", "bob"))
+    take_weights(module, str(tmp_path / "single"))
+    voice = Vocoder(VocoderConfig(TINY.mel, module.network.config, speakers=module.speakers), module.network)
+    mel = speech_like_mel(TINY.mel, 6)[0]
+    expected = Vocoder.from_pretrained(tmp_path / "single").infer(mel, engine="torch")
+    for name in voice.speakers:
+        torch.testing.assert_close(voice.infer(mel, speaker=name, engine="torch"), expected, rtol=0, atol=1e-5)
+    assert module.network.speaker_embedding.weight.std() > 0
 
 
 def test_a_checkpoint_is_measured_on_speakers_by_its_own_table(trained, tmp_path):

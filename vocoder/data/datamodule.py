@@ -109,6 +109,8 @@ class VocoderDataModule(LightningDataModule):
         corpora = {name: self._check(utterances) for name, utterances in corpora.items()}
         self.splits = split_each(corpora, by_speaker=bool(self.speaker_names))
         self._describe(corpora)
+        if self.speaker_names and stage == "fit":
+            self._name_missing_speakers()
         for say, sentence in describe_rates([u for us in corpora.values() for u in us], self.mel.sample_rate):
             say(sentence)
 
@@ -171,9 +173,11 @@ class VocoderDataModule(LightningDataModule):
         log.info("Corpus %s: utterances for %s.", " + ".join(self.roots), described)
         if self.cut.mels is not None:
             log.info("Mels as they are given: frame k describes the audio's frame k%+g.", self.mel_shift)
-        if not self.speaker_names:
-            return
-        log.info("%d speakers: %s.", len(self.speaker_names), some(list(self.speaker_names), 20))
+        if self.speaker_names:
+            log.info("%d speakers: %s.", len(self.speaker_names), some(list(self.speaker_names), 20))
+
+    def _name_missing_speakers(self) -> None:
+        """Say whose voice will not be learned, and whose not be heard at validation."""
         heard, validated = ({u.speaker for u in self.splits[part]} for part in ("train", "validation"))
         silent = [name for name in self.speaker_names if name not in heard]
         if silent:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, WholeFiles, default_callbacks
-from vocoder.training.module import VocoderModule, check_same_speakers
+from vocoder.training.module import VocoderModule, check_same_speakers, widen
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ def refuse_to_replace(root: Path, *, going_on: str | None, overwrite: bool) -> N
 
 
 def take_weights(module: VocoderModule, model: str) -> None:
-    """Begin with the weights of a trained model.
+    """Begin with the weights of a trained model. One of a single voice gives it to each of several speakers.
 
     Args:
         module: To be trained.
@@ -214,9 +215,12 @@ def take_weights(module: VocoderModule, model: str) -> None:
         ValueError: The model is of another size or shape, or hears another mel, or has other voices; the message names
             each field.
     """
-    trained = load_model(model)
-    check_same_speakers(trained.config.speakers, module.speakers)
-    pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, module.network.config))
+    trained, network = load_model(model), module.network.config
+    if trained.config.network.num_speakers:
+        check_same_speakers(trained.config.speakers, module.speakers)
+    else:
+        network = replace(network, num_speakers=0, speaker_channels=trained.config.network.speaker_channels)
+    pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, network))
     changed = [
         f"{part}.{name} {value} instead of {to_dict(ours)[name]}"
         for part, theirs, ours in pairs
@@ -228,7 +232,7 @@ def take_weights(module: VocoderModule, model: str) -> None:
             f"A model to start from must have the recipe's mel and network, but {model} has {', '.join(changed)}. "
             "Set these as it has them."
         )
-    module.network.load_state_dict(trained.network.state_dict())
+    module.network.load_state_dict(widen(trained.network.state_dict(), module.network))
 
 
 def _listed(value: Any) -> list[Any]:

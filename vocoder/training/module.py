@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import grad_norm
 from torch import Tensor
@@ -271,6 +272,22 @@ def check_same_speakers(theirs: Sequence[str], ours: Sequence[str]) -> None:
         f"{changes or 'has another order'}. Give the data that it was trained on, with "
         f"`--data.speakers {str(bool(theirs)).lower()}`, or begin anew."
     )
+
+
+def widen(weights: Mapping[str, Tensor], network: WaveNet) -> dict[str, Tensor]:
+    """Give the weights of a single voice to a network of several speakers, each of whom has that voice at first.
+
+    What reads a speaker's embedding reads the mel in its first columns (`WaveNet.condition`); the others are zero.
+
+    Args:
+        weights: The single voice's, or a network's like this one, whose weights are left as they are.
+        network: The network of several, whose own embedding is kept.
+    """
+    own = network.state_dict()
+    wide = {
+        key: F.pad(value, (0, own[key].shape[-1] - value.shape[-1])) for key, value in weights.items() if value.ndim
+    }
+    return {**own, **weights, **wide}
 
 
 def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:
