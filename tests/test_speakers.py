@@ -239,16 +239,25 @@ def test_without_the_flag_folders_are_one_voice(tmp_path):
 
 
 def test_an_evaluation_copies_each_utterance_in_its_speaker_s_voice(trained, tmp_path, capsys):
+    """In one voice for all, the copies and the likelihoods of that speaker alone are the same."""
     pytest.importorskip("librosa")
     arguments = ["evaluate", "--model", str(trained / "bundle"), "--corpus", str(trained / "corpus"), "--workers", "1"]
-    assert main([*arguments, "--output-dir", str(tmp_path / "own"), "--seconds", "0.3"]) == 0
-    printed = capsys.readouterr().out
-    assert "| speaker | utterances | F0 recorded (Hz) | F0 copied (Hz) |" in printed
-    found = csv.DictReader((tmp_path / "own" / "metrics.csv").read_text().splitlines())
-    rows = {row["utterance"]: row for row in found}
-    assert {row["speaker"] for row in rows.values()} == {"anna", "bob"}
-    assert all(id_.split("/")[0] == row["speaker"] for id_, row in rows.items())
-    assert main([*arguments, "--output-dir", str(tmp_path / "anna"), "--seconds", "0.3", "--speaker", "anna"]) == 0
+    arguments += ["--part", "all", "--seconds", "0.2"]
+    assert main([*arguments, "--output-dir", str(tmp_path / "own")]) == 0
+    assert "| speaker | utterances | F0 recorded (Hz) | F0 copied (Hz) |" in capsys.readouterr().out
+    assert main([*arguments, "--output-dir", str(tmp_path / "anna"), "--speaker", "anna"]) == 0
+
+    def rows(name: str) -> dict[str, dict[str, str]]:
+        found = csv.DictReader((tmp_path / name / "metrics.csv").read_text().splitlines())
+        return {row["utterance"]: row for row in found if row["system"] == "bundle"}
+
+    def copy(name: str, id_: str) -> bytes:
+        return (tmp_path / name / "audio" / "bundle" / f"{id_}.flac").read_bytes()
+
+    for id_, row in rows("own").items():
+        assert row["speaker"] == id_.split("/")[0]
+        assert (rows("anna")[id_]["nll_bits"] == row["nll_bits"]) == (row["speaker"] == "anna")
+        assert (copy("anna", id_) == copy("own", id_)) == (row["speaker"] == "anna")
     assert main([*arguments, "--output-dir", str(tmp_path / "x"), "--speaker", "x"]) == 2
     assert "none is called 'x'. It has anna, bob." in capsys.readouterr().err
 
