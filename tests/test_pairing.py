@@ -95,7 +95,7 @@ def test_a_shift_is_refused_until_it_is_declared(recordings, tmp_path, shift):
 def test_the_mels_of_other_sentences_match_no_audio(recordings, tmp_path):
     pairs = save(tmp_path, recordings, [own_mel(u) for u in (*recordings[1:], recordings[0])])
     assert all(compare_pair(pair, GIVEN).correlation < RELATED for pair in pairs)
-    with pytest.raises(CorpusError, match=r"of 4 looked at 4 are not: that of demo-01 matches no stretch of its audio"):
+    with pytest.raises(CorpusError, match=r"of 4 looked at 4 are not: that of demo-01 matches no .* say\.$"):
         check_pairs(pairs, GIVEN, 0)
 
 
@@ -167,6 +167,13 @@ def test_training_on_a_recording_s_own_mels_is_training_without_any(tmp_path, la
         assert torch.equal(module.target(given)[0], module.target(computed)[0])
         ours, theirs = module.condition(given), module.condition(computed)
         torch.testing.assert_close(ours.context, theirs.context, rtol=0, atol=1e-3)
+
+
+def test_a_shift_larger_than_what_lengths_may_differ_by_is_still_told(tmp_path):
+    for utterance in read_corpus(DEMO):
+        np.save(tmp_path / f"{utterance.path.stem}.npy", move(own_mel(utterance), SLACK + 3).numpy())
+    with pytest.raises(CorpusError, match=rf"are {SLACK + 3} frames early.*--data\.mel_shift={SLACK + 3}`"):
+        batches(DEMO, mels=str(tmp_path))
 
 
 def test_recordings_without_a_mel_are_left_out_and_counted(tmp_path, caplog):

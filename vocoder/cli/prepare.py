@@ -104,15 +104,16 @@ def _lay_over(
     timed = [replace(u, samples=round(seconds[u.id] * dialect.sample_rate)) for u in pairs]
     laid, unusable = lay_beside(timed, mels, options.mel_shift)
     _list("mel unusable", unusable)
-    with tqdm(total=len(laid), unit=" pairs", disable=None) as bar:
-        pairings = compare_all(laid, mels, bar.update)
+    with tqdm(total=len(timed), unit=" pairs", disable=None) as bar:
+        pairings = compare_all(timed, mels, bar.update)
     frames = Counter(pairing.frames - pairing.expected for pairing in pairings.values())
     shifts = Counter(pairing.shift for pairing in pairings.values() if not describe_fault(pairing))
     print(f"frames more than the recordings' own: {_count(frames)}")
     print(f"shift, in frames: {_count(shifts)}")
     _list("mel of another", {id_: fault for id_, pairing in pairings.items() if (fault := describe_fault(pairing))})
     fault = judge(pairings, options.mel_shift)
-    other = guess(laid[0], mels) if laid and (not fault or "dialect" in fault) else ""
+    compared = next((u for u in timed if u.id in pairings), None)
+    other = guess(compared, mels) if compared and (not fault or "another dialect" in fault) else ""
     print(" ".join(filter(None, (fault, other))) or "Mels and recordings belong together.")
     kept = {u.id for u in laid if not (u.id in pairings and describe_fault(pairings[u.id]))}
     return [u for u in pairs if u.id in kept]

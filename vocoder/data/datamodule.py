@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -111,8 +111,7 @@ class VocoderDataModule(LightningDataModule):
         self._describe(corpora)
         if self.speaker_names and stage == "fit":
             self._name_missing_speakers()
-        for say, sentence in describe_rates([u for us in corpora.values() for u in us], self.mel.sample_rate):
-            say(sentence)
+        log_rates([u for utterances in corpora.values() for u in utterances], self.mel.sample_rate)
 
     def _list(self) -> dict[str, list[Utterance]]:
         """All utterances by corpus, with their speakers if the model has several."""
@@ -152,10 +151,10 @@ class VocoderDataModule(LightningDataModule):
     def _check(self, utterances: list[Utterance]) -> list[Utterance]:
         usable, unusable = check_corpus(utterances, self.mel.sample_rate)
         if self.cut.mels is not None:
+            check_pairs(usable, self.cut.mels, self.mel_shift)  # first: it knows why no mel is as long as its audio
             usable, mispaired = lay_beside(usable, self.cut.mels, self.mel_shift)
             unusable |= mispaired
             refuse_many(unusable, len(utterances))
-            check_pairs(usable, self.cut.mels, self.mel_shift)
         if unusable:
             log.warning("Training goes on without some files. %s", describe_unusable(unusable, len(utterances)))
         if self.align_polarity:
@@ -226,22 +225,19 @@ class VocoderDataModule(LightningDataModule):
         return DataLoader(WholeUtterances(self.splits[name], self.cut, max_frames=self.validation_frames), batch_size=1)
 
 
-def describe_rates(utterances: Sequence[Utterance], sample_rate: int) -> list[tuple[Callable[[str], None], str]]:
-    """Say which recordings are of other rates, and what that means; each sentence after how loud it is to be said."""
+def log_rates(utterances: Sequence[Utterance], sample_rate: int) -> None:
+    """Say which recordings are of other rates, and what that means."""
     counts = sorted(Counter(u.file_rate for u in utterances).items())
     high = ", ".join(f"{count} at {rate} Hz" for rate, count in counts if rate > sample_rate)
     low = {rate: f"{count} at {rate} Hz" for rate, count in counts if 0 < rate < sample_rate}
-    said: list[tuple[Callable[[str], None], str]] = []
     if high:
         once = f"`vocoder resample IN OUT --sample-rate {sample_rate}` does so once"
-        said.append((log.info, f"Recordings are resampled each time that they are read ({high}); {once}."))
+        log.info("Recordings are resampled each time that they are read (%s); %s.", high, once)
     if low:
         least = min(low)
-        words = (
+        log.warning(
             f"Recordings of lower rates than the model's {sample_rate} Hz ({', '.join(low.values())}, of "
             f"{len(utterances)}) lack the upper part of its band: those at {least} Hz all above {least // 2} Hz, "
             f"{1 - least / sample_rate:.0%} of it. A network learns to leave that empty. Leave them out, or train at "
             f"their rate: `vocoder new-recipe NAME --sample-rate {least}`."
         )
-        said.append((log.warning, words))
-    return said

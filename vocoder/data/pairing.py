@@ -21,6 +21,7 @@ from vocoder.data.mels import GivenMels
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.checks import VALUES
 
 FURTHEST = 16  # frames: a shift that is looked for
 COMMON = 24  # frames in common, from which on two mels are compared
@@ -173,7 +174,7 @@ def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) 
     chosen = utterances[:: max(1, len(utterances) // LOOKED_AT)][:LOOKED_AT]
     pairings = compare_all(chosen, mels)
     fault = judge(pairings, shift)
-    if "dialect" in fault or not fault:
+    if "another dialect" in fault or not fault:
         others = [guess(u, mels) for u in chosen[:GUESSED] if u.id in pairings]
         other = statistics.mode(others) if others else ""
         rule = "A mel must be of the recipe's dialect, but those looked at are not."
@@ -239,13 +240,20 @@ def guess(utterance: Utterance, mels: GivenMels) -> str:
     own, best = _difference(given, waveform, dialect), min(errors, key=lambda name: errors[name], default="")
     if not best or errors[best] > NEARER * own:
         # Nobody's is nearer: the recipe's, if it is near at all.
-        best = "" if own < 1 else next(iter(guess_dialect(given[None], dialect.n_mels)), "")
+        best = "" if own < 1 else _guess_by_values(given, dialect)
     if not best or own < NEAR:
         return ""
     return (
         f"They look like {best}: train in that dialect (`vocoder new-recipe NAME --dialect {best}`), or convert them "
         "to the recipe's (`vocoder convert-mel`)."
     )
+
+
+def _guess_by_values(given: Tensor, dialect: MelConfig) -> str:
+    """The likeliest other dialect by the mel alone; empty if there is none."""
+    names = guess_dialect(given[None], dialect.n_mels)
+    other = (n for n in names if any(getattr(CATALOGUE[n].mel, one) != getattr(dialect, one) for one in VALUES))
+    return next(other, "")
 
 
 def _difference(given: Tensor, waveform: Tensor, dialect: MelConfig) -> float:
