@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from test_measures import MEL, RATE, look, noise, speech
-from vocoder.data.corpora import read_corpus
+from vocoder.data.layouts import read_corpus
 from vocoder.evaluation.analysis import Undefined
 from vocoder.evaluation.artefacts import band_power, bursts, clicks, level_drift
 from vocoder.evaluation.baselines import griffin_lim

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -97,12 +99,28 @@ def test_files_left_out_are_reported_once(tmp_path, caplog):
     assert "validation 2" in caplog.text
 
 
-def test_a_corpus_at_another_rate_is_refused_with_the_remedy(tmp_path):
+@pytest.mark.parametrize(
+    ("rate", "level", "message"),
+    [
+        (48_000, logging.INFO, r"resampled each time that they are read \(8 at 48000 Hz\); `vocoder resample"),
+        (4000, logging.WARNING, r"\(8 at 4000 Hz, of 8\) .* all above 2000 Hz, 50% of it\. .*--sample-rate 4000`"),
+    ],
+)
+def test_a_corpus_at_another_rate_is_resampled_and_what_that_means_is_said_once(tmp_path, caplog, rate, level, message):
     make_corpus(tmp_path)
     for path in tmp_path.glob("*.wav"):
-        soundfile.write(path, soundfile.read(path)[0], 16_000)
-    with pytest.raises(CorpusError, match=r"16000 Hz instead of 8000(.|\n)*vocoder resample"):
-        datamodule(tmp_path)
+        soundfile.write(path, soundfile.read(path)[0], rate)
+    with caplog.at_level(logging.INFO):
+        data = datamodule(tmp_path)
+        data.setup("validate")
+    [said] = [record for record in caplog.records if "Hz" in record.getMessage()]
+    assert said.levelno == level
+    assert re.search(message, said.getMessage())
+    seconds = soundfile.info(tmp_path / "7.wav").duration
+    [longest] = [u for part in data.splits.values() for u in part if u.id == "7"]
+    assert longest.samples == math.ceil(8000 * seconds)
+    for batch in data.train_dataloader():
+        assert batch["waveform"].shape == (2, MARGIN + 8 * HOP + MARGIN)
 
 
 def test_several_corpora_are_each_divided_as_if_alone(tmp_path, caplog):

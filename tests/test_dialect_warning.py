@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conftest import voice
 from vocoder.config import MelConfig
-from vocoder.data.corpora import read_corpus
+from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram

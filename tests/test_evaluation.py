@@ -25,7 +25,8 @@ import wandb
 from conftest import tiny_config, tiny_network
 from runs import RATE, make_corpus
 from vocoder.cli import main
-from vocoder.data.corpora import CorpusError, read_corpus
+from vocoder.data.corpora import CorpusError
+from vocoder.data.layouts import read_corpus
 from vocoder.evaluation.logger import log_evaluation
 from vocoder.evaluation.records import ORIGINAL, Evaluation, load_evaluation
 from vocoder.evaluation.run import Request, evaluate
@@ -150,6 +151,16 @@ def test_no_system_s_name_leads_out_of_the_output_folder(case: Path, tmp_path: P
     with pytest.raises(ValueError, match=r"name becomes a folder's, but is '\.\.'\. Rename the model"):
         evaluate(ask(case, tmp_path / "out", model=str(tmp_path / "...ckpt")))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_of_another_rate_is_evaluated_at_the_model_s(case: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", 1)
+    samples, rate = soundfile.read(corpus / "0.wav")
+    soundfile.write(corpus / "0.wav", np.repeat(samples, 2), 2 * rate)
+    found = evaluate(ask(case, tmp_path / "out", corpus=corpus, compare={}))
+    [utterance] = found.utterances
+    assert utterance.seconds == pytest.approx(len(samples) / rate, abs=16 / rate)
+    assert soundfile.info(tmp_path / "out" / utterance.systems[ORIGINAL].audio).samplerate == rate
 
 
 def test_audio_on_another_scale_is_not_evaluated(case: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import soundfile
 import torch
 
 import vocoder
-from vocoder.data.corpora import read_corpus, read_transcripts, split
+from vocoder.data.corpora import split
+from vocoder.data.layouts import read_corpus, read_transcripts
 from vocoder.features.audio import load_audio
 from vocoder.inference.example import RECORDINGS, UTTERANCE
 from vocoder.inference.vocoder import DEFAULT_MODEL
@@ -53,13 +54,14 @@ def test_it_is_a_corpus_of_one() -> None:
     [utterance] = read_corpus(RECORDINGS)
     assert utterance.id == UTTERANCE
     assert torch.equal(load_audio(utterance.path, vocoder.example().sample_rate), vocoder.example().waveform)
-    assert read_transcripts(RECORDINGS) == {UTTERANCE: vocoder.example().text}
+    assert read_transcripts(RECORDINGS, [utterance]) == {UTTERANCE: vocoder.example().text}
 
 
 @pytest.mark.skipif(SPEECH is None, reason="VOCODER_SPEECH names no folder of real speech")
 def test_no_voice_was_trained_on_it_nor_on_another_reading_of_its_sentence() -> None:
     corpus = Path(SPEECH or "") / "kathleen"
-    utterances, texts = read_corpus(corpus), read_transcripts(corpus)
+    utterances = read_corpus(corpus)
+    texts = read_transcripts(corpus, utterances)
     [found] = [utterance for utterance in split(utterances)["test"] if utterance.id == UTTERANCE]
     example = vocoder.example()
     assert texts[UTTERANCE] == example.text

@@ -360,7 +360,8 @@ def spoken() -> tuple[Vocoder, list[Tensor], list[Samples]]:
     if SPEECH is None:
         pytest.skip("VOCODER_SPEECH names no folder of real speech")
     pytest.importorskip("torchaudio")
-    from vocoder.data.corpora import read_corpus, split
+    from vocoder.data.corpora import split
+    from vocoder.data.layouts import read_corpus
     from vocoder.features.audio import load_audio
     from vocoder.features.mel import LogMelSpectrogram
 

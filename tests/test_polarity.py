@@ -12,7 +12,8 @@ import scipy.signal
 import soundfile
 
 from vocoder.config import MelConfig
-from vocoder.data.corpora import Utterance, read_corpus
+from vocoder.data.corpora import Utterance
+from vocoder.data.layouts import read_corpus
 from vocoder.data.polarity import estimate_polarity
 from vocoder.data.segments import Cut
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from vocoder.cli import main
-from vocoder.data.corpora import check_corpus, read_corpus
+from vocoder.data.corpora import check_corpus
+from vocoder.data.layouts import read_corpus
 from vocoder.data.preparation import download_ljspeech, resample_folder
 
 pytest.importorskip("torchaudio")

@@ -17,7 +17,7 @@ from conftest import tiny_config
 pytest.importorskip("lightning")
 from runs import Diary, make_corpus, recipe, vocoder
 from vocoder.config import NetworkConfig
-from vocoder.data.corpora import read_corpus
+from vocoder.data.layouts import read_corpus
 from vocoder.data.segments import Cut, RandomSegments, WholeUtterances
 from vocoder.inference.models import load_model
 from vocoder.training import callbacks

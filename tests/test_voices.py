@@ -12,7 +12,8 @@ from torch import Tensor
 
 from conftest import voice as voice_like
 from vocoder import LogMelSpectrogram, Vocoder, convert_mel, dialects
-from vocoder.data.corpora import read_corpus, split
+from vocoder.data.corpora import split
+from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import compare
 from vocoder.features.dialects import CATALOGUE

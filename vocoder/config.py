@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -412,6 +413,20 @@ def check_steps(network: NetworkConfig, mel: MelConfig) -> None:
     )
 
 
+def check_names(speakers: Sequence[str]) -> tuple[str, ...]:
+    """Take the names of voices, each a voice of its own.
+
+    Raises:
+        ValueError: One is no text, empty, or there twice.
+    """
+    names = tuple(speakers) if isinstance(speakers, list | tuple) else (speakers,)
+    for name in names:
+        _require(isinstance(name, str) and bool(name), f"A speaker's name must be a text, but one is {name!r}.")
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    _require(not twice, f"Each speaker must have a name of its own, but {', '.join(twice)} is there twice.")
+    return names
+
+
 @dataclass(frozen=True)
 class VocoderConfig:
     """All that inference needs to know beside the weights; what `config.json` of a bundle holds.
@@ -421,15 +436,24 @@ class VocoderConfig:
         network: Its size and shape.
         waveform: What it was trained to generate.
         sampling: How a waveform departs from what its laws give.
+        speakers: The names of its voices, in the order of the network's speaker table; empty for a single voice, and
+            for several that have numbers only.
     """
 
     mel: MelConfig = field(default_factory=MelConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     waveform: WaveformConfig = field(default_factory=WaveformConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    speakers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_types(self)
+        object.__setattr__(self, "speakers", check_names(self.speakers))
+        _require(
+            len(self.speakers) in (0, self.network.num_speakers),
+            f"speakers must name each of the network's {self.network.num_speakers} voices (network.num_speakers), or "
+            f"none, but names {len(self.speakers)}.",
+        )
         check_steps(self.network, self.mel)
         _require(
             self.sampling.voiced_temperature == 1 or self.network.linear_prediction_order > 0,

@@ -28,13 +28,14 @@ from vocoder.cli.models import add_export, add_import_r9y9
 from vocoder.cli.onnx import add_export_onnx
 from vocoder.cli.plot import add_plot
 from vocoder.cli.predict import add_predict
+from vocoder.cli.prepare import add_prepare
 from vocoder.cli.recipes import add_new_recipe
 from vocoder.cli.serve import add_serve
 from vocoder.cli.voices import add_voices
 
 COMMANDS = (
     add_demo, add_infer, add_predict, add_serve, add_mel, add_convert_mel,
-    add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation,
+    add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation, add_prepare,
     add_new_recipe, add_doctor, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {

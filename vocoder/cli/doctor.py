@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vocoder.cli.extras import needing
 from vocoder.cli.table import wrap
-from vocoder.data.corpora import read_corpus, split
+from vocoder.data.corpora import split
+from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.inference.example import RECORDINGS
 from vocoder.inference.vocoder import Vocoder

@@ -17,7 +17,7 @@ def add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a model on held-out speech, and make a page to listen to")
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; default: %(default)s")
-    evaluate.add_argument("--corpus", type=Path, required=True, help="folder in LJSpeech's layout, or of audio")
+    evaluate.add_argument("--corpus", type=Path, required=True, help="folder of audio, as training takes it")
     evaluate.add_argument("--output-dir", type=Path, required=True, help="for tables, audio, page; goes on if begun")
     evaluate.add_argument("--part", default="test", help="of the corpus: test, validation, train, or all")
     evaluate.add_argument("--limit", type=int, help="utterances at most")
@@ -32,6 +32,8 @@ def add_evaluate(commands: Any) -> None:
         metavar="NAME=FOLDER",
         help="another vocoder's copies; repeatable",
     )
+    speaker = "voice of all, of models of several; each utterance's own by its name in the corpus if left out"
+    evaluate.add_argument("--speaker", metavar="NAME", help=speaker)
     evaluate.add_argument("--workers", type=int, help="processes; one on each core if left out")
     evaluate.add_argument("--overwrite", action="store_true", help="discard what is in the output folder")
     evaluate.add_argument("--wandb", metavar="PROJECT/ID", help="also log to this run at Weights & Biases")
@@ -41,7 +43,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     with needing("eval", "Evaluating"):
         from vocoder.evaluation.run import Request, evaluate
         from vocoder.evaluation.stopwatch import describe_spent
-        from vocoder.evaluation.tables import to_markdown
+        from vocoder.evaluation.tables import speakers_to_markdown, to_markdown
     if options.wandb:
         with needing("train", "Logging to Weights & Biases"):
             from vocoder.evaluation.logger import log_evaluation, split_run
@@ -57,6 +59,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         engine=options.engine,
         precision=options.precision,
         compare=dict(_name_and_folder(text) for text in options.compare),
+        speaker=options.speaker,
         workers=options.workers,
         overwrite=options.overwrite,
     )
@@ -69,6 +72,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         evaluation = evaluate(request, show)
     page = options.output_dir / "report" / "index.html"
     print(to_markdown(evaluation))
+    if any(one.speaker for one in evaluation.utterances):
+        print(speakers_to_markdown(evaluation))
     for id_, reason in evaluation.facts["left_out"].items():
         print(f"Left out: {id_}: {reason}")
     for system, count in _missing(evaluation).items():

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.data.corpora import AUDIO_SUFFIXES
-from vocoder.features.arrays import about_storage, read_arrays
+from vocoder.data.layouts import AUDIO_SUFFIXES
+from vocoder.features.arrays import MEL_SUFFIXES, load_array
 from vocoder.features.audio import load_audio
 from vocoder.features.layout import shape_rule
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.checks import check_mel
 
-MEL_SUFFIXES = (".npy", ".npz", ".pt")
 STATS = "by which the mels are normalised: .npz or .json with mean and std, or two numbers, as in --stats=-5.5,2.1"
 COPY = ".copy"  # between name and suffix of a waveform that was made of audio beside it
 
@@ -88,7 +84,7 @@ def read_mel(path: Path, dialect: MelConfig) -> Tensor:
     if not is_mel(path):
         return LogMelSpectrogram(dialect)(load_audio(path, dialect.sample_rate).unsqueeze(0))[0]
     try:
-        mel = _load_array(path)
+        mel = load_array(path)
         mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
         if mel.ndim != 2:
             raise ValueError(f"{shape_rule(mel.shape, dialect)} A file holds one utterance: save each apart.")
@@ -105,28 +101,3 @@ def read_stats(text: str) -> str | tuple[float, float]:
     except ValueError:
         return text
     return mean, scale
-
-
-def _load_array(path: Path) -> Tensor:
-    try:
-        held = _load_tensor(path) if path.suffix.lower() == ".pt" else read_arrays(path)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file may break the reader anywhere
-        reason = error if type(error) is ValueError else type(error).__name__
-        raise ValueError(f"it holds no array, or is damaged ({reason}). Save the mel again.") from error
-    if isinstance(held, Mapping) and path.suffix.lower() != ".pt":
-        if len(held) != 1:
-            raise ValueError(f"it must hold one array, but holds {', '.join(held) or 'none'}. Save the mel alone.")
-        [held] = held.values()
-    if isinstance(held, np.ndarray):
-        return torch.from_numpy(held)
-    fault = about_storage(held)
-    if fault:
-        raise ValueError(f"it must hold one tensor, but holds {fault}. Save the mel alone, by `mel.clone()`.")
-    assert isinstance(held, Tensor)
-    return held
-
-
-def _load_tensor(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)

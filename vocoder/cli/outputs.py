@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from vocoder.cli.inputs import COPY, is_mel
-from vocoder.data.corpora import AUDIO_SUFFIXES
+from vocoder.data.layouts import AUDIO_SUFFIXES
 from vocoder.features.audio import FORMATS
 
 

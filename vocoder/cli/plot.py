@@ -143,7 +143,7 @@ def _add_law(kinds: Any) -> None:
     law.add_argument("speech", type=Path, metavar="SPEECH", help="an audio file")
     law.add_argument("--start", type=float, help="of what is shown, in seconds; the loudest passage if left out")
     law.add_argument("--seconds", type=float, default=0.02, help="that are shown; default: %(default)s")
-    law.add_argument("--speaker", type=int, help="index of the voice, for models of several")
+    law.add_argument("--speaker", help="name or index of the voice, for models of several")
 
 
 def _draw_law(options: argparse.Namespace) -> Any:

@@ -1,7 +1,4 @@
-"""Which files a corpus consists of, which of them are fit for training, and which are held out.
-
-Two layouts: LJSpeech's (`metadata.csv` beside `wavs/<id>.<any audio extension>`) and a plain folder of audio.
-"""
+"""What an utterance is, which of a corpus are fit for training, and which are held out."""
 
 from __future__ import annotations
 
@@ -11,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 
+from vocoder.data.reading import resampled_length
 from vocoder.features.audio import find_fault
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
+PARTS = ("validation", "test", "train")
+FEWEST = 3  # utterances that can be divided
 HELD_OUT = 0.015  # share of utterances that validates, and as many again test
 TOLERATED = 0.01  # share of unusable files that training goes on without
 
@@ -29,9 +29,15 @@ class Utterance:
         id: Its name within the corpus, which stays inside; decides which split it belongs to. What is made of it has
             the same name in other folders.
         path: The audio file.
-        samples: Its length, at its own rate; 0 before it was checked.
+        samples: Its length, at the corpus' rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
         polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
+        speaker: The name of who speaks; empty where that is not known, or does not matter.
+        mel: The file of its mel, where that is not to be computed.
+        file_rate: The sample rate of its file, in Hz; 0 before it was checked.
+        start: The sample of the file, at the corpus' rate, with which it begins.
+        mel_start: The frame of its mel with which it begins.
+        part: The part that it was put into, one of `PARTS`; empty where its id decides.
     """
 
     id: str
@@ -39,12 +45,18 @@ class Utterance:
     samples: int = 0
     corpus: str = ""
     polarity: int = 1
+    speaker: str = ""
+    mel: Path | None = None
+    part: str = ""
+    file_rate: int = 0
+    start: int = 0
+    mel_start: int = 0
 
     def __post_init__(self) -> None:
         if not stays_inside(self.id):
             raise CorpusError(
                 f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
-                "layout it is the first column of metadata.csv."
+                "layout it is the first column of metadata.csv, in a manifest the column `id`."
             )
 
 
@@ -57,67 +69,15 @@ class CorpusError(ValueError):
     """A corpus is missing, empty, or too damaged to train on; the message says what to do."""
 
 
-def read_corpus(root: str | Path) -> list[Utterance]:
-    """List a corpus, in order of id.
-
-    Args:
-        root: Folder in LJSpeech's layout if it holds a `metadata.csv`, otherwise any folder of audio files.
-
-    Raises:
-        CorpusError: There is no such folder, or no audio in it.
-    """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise CorpusError(
-            f"A corpus is a folder of audio, but there is none at {root.absolute()}. Check its spelling "
-            "(`make`: DATA=/path, `vocoder fit`: --data.root /path), or fetch LJSpeech: `vocoder download --help`."
-        )
-    utterances = _ljspeech(root) if (root / "metadata.csv").is_file() else _folder(root)
-    if not utterances:
-        raise CorpusError(
-            f"{root.absolute()} holds no audio: looked for files ending in {', '.join(sorted(AUDIO_SUFFIXES))} "
-            f"{'under wavs/' if (root / 'metadata.csv').is_file() else 'at any depth'}."
-        )
-    return sorted(utterances, key=lambda utterance: utterance.id)
-
-
-def _ljspeech(root: Path) -> list[Utterance]:
-    files = {path.stem: path for path in audio_files(root / "wavs")}
-    lines = (root / "metadata.csv").read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    ids = [line.split("|", 1)[0].strip() for line in lines if line.strip()]
-    # An id without a file stays in the list: it is reported with the unusable ones, by name.
-    return [Utterance(id_, files.get(id_, root / "wavs" / f"{id_}.wav")) for id_ in dict.fromkeys(ids)]
-
-
-def _folder(root: Path) -> list[Utterance]:
-    # One file for each id: the same sentence as wav and as flac must not end up in training and in test.
-    files = {path.relative_to(root).with_suffix("").as_posix(): path for path in audio_files(root)}
-    return [Utterance(id_, path) for id_, path in files.items()]
-
-
-def audio_files(root: Path) -> list[Path]:
-    """All audio below a folder, hidden files left out, in order of path."""
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
-
-
-def read_transcripts(root: str | Path) -> dict[str, str]:
-    """What is said, by id: the last column of LJSpeech's `metadata.csv`; nothing of a plain folder."""
-    file = Path(root).expanduser() / "metadata.csv"
-    if not file.is_file():
-        return {}
-    lines = (line.split("|") for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines())
-    return {columns[0].strip(): columns[-1].strip() for columns in lines if len(columns) > 1}
-
-
 def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[list[Utterance], dict[str, str]]:
     """Read every file once, with as many threads as there are cores, and tell the usable from the rest.
 
     Args:
-        utterances: From `read_corpus`.
-        sample_rate: That the mel asks for, in Hz.
+        utterances: From `vocoder.data.layouts.read_corpus`.
+        sample_rate: That the mel asks for, in Hz; files of other rates are resampled when they are read.
 
     Returns:
-        The usable ones with their lengths, and why each of the others is not, by path.
+        The usable ones with their lengths at that rate, and why each of the others is not, by path.
 
     Raises:
         CorpusError: More than 1 % is unusable.
@@ -125,15 +85,31 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
     with ThreadPoolExecutor() as pool:
         checked = list(pool.map(lambda utterance: check_file(utterance.path, sample_rate), utterances))
     results = list(zip(utterances, checked, strict=True))
-    usable = [Utterance(u.id, u.path, result) for u, result in results if isinstance(result, int)]
-    unusable = {str(u.path): result for u, result in results if isinstance(result, str)}
-    if len(unusable) > TOLERATED * len(utterances):
-        raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, len(utterances))}")
+    usable = [replace(u, samples=r.samples, file_rate=r.rate) for u, r in results if isinstance(r, Length)]
+    unusable = {str(u.path): r for u, r in results if isinstance(r, str)}
+    refuse_many(unusable, len(utterances))
     return usable, unusable
 
 
-def check_file(path: Path, sample_rate: int) -> int | str:
-    """Read a file; gives its length in samples, or what is wrong with it."""
+def refuse_many(unusable: dict[str, str], total: int) -> None:
+    """Refuse a corpus of which too much is unusable.
+
+    Raises:
+        CorpusError: More than 1 % is; the message lists it.
+    """
+    if len(unusable) > TOLERATED * total:
+        raise CorpusError(f"Training needs 99 % of a corpus in order. {describe_unusable(unusable, total)}")
+
+
+class Length(NamedTuple):
+    """The length of a file at the corpus' sample rate, and the rate that it has itself, in Hz."""
+
+    samples: int
+    rate: int
+
+
+def check_file(path: Path, sample_rate: int) -> Length | str:
+    """Read a file; gives its length, or what is wrong with it."""
     if not path.is_file():
         return "missing"
     try:
@@ -142,32 +118,30 @@ def check_file(path: Path, sample_rate: int) -> int | str:
         return f"unreadable ({error.error_string.rstrip('.')})"
     if len(samples) == 0:
         return "empty"
-    if rate != sample_rate:
-        return f"{rate} Hz instead of {sample_rate}"
-    return find_fault(samples) or len(samples)
+    return find_fault(samples) or Length(resampled_length(len(samples), rate, sample_rate), rate)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:
     """One paragraph: how many, which, why, and what to do."""
     listed = "".join(f"\n  {path}: {reason}" for path, reason in list(unusable.items())[:20])
     more = f"\n  … and {len(unusable) - 20} more" if len(unusable) > 20 else ""
-    remedy = "\nMend or remove them."
-    if any(" Hz instead of " in reason for reason in unusable.values()):
-        remedy = "\n`vocoder resample IN OUT --sample-rate RATE` converts a folder to another rate."
-    return f"{len(unusable)} of {total} files cannot be used:{listed}{more}{remedy}"
+    return f"{len(unusable)} of {total} files cannot be used:{listed}{more}\nMend or remove them."
 
 
 def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     """Divide a corpus into `train`, `validation` and `test`, the latter two with 1.5 % each, at least one utterance.
 
     A hash of its id decides where an utterance belongs, whatever else the corpus holds. Only where a small corpus would
-    leave a part empty, the nearest one fills it.
+    leave a part empty, the nearest one fills it. A corpus that says itself what belongs where is taken at its word.
 
     Raises:
-        CorpusError: There are fewer than three utterances.
+        CorpusError: There are fewer than three utterances, or nothing was put into `train` or `validation`.
     """
+    utterances = list(utterances)
+    if any(u.part for u in utterances):
+        return _as_declared(utterances)
     shuffled = sorted(utterances, key=_hash)
-    if len(shuffled) < 3:
+    if len(shuffled) < FEWEST:
         raise CorpusError(
             f"Training, validation and test need an utterance each, but the corpus has {len(shuffled)}. "
             "Cut long recordings into sentences."
@@ -179,36 +153,63 @@ def split(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     return {"validation": validation, "test": test, "train": train}
 
 
-def split_each(corpora: Mapping[str, Sequence[Utterance]]) -> dict[str, list[Utterance]]:
-    """Divide several corpora, each by itself, so that an utterance's part does not depend on what lies beside it.
-
-    Args:
-        corpora: Utterances by their corpus' name, which then stands before their ids. A corpus of fewer than three
-            utterances goes to `train`.
-
-    Returns:
-        As `split`; the corpora take turns, so that the first few of a part are of all of them.
-
-    Raises:
-        CorpusError: No corpus has three utterances.
-    """
-    divided = {
-        name: split(utterances) if len(utterances) >= 3 else {"validation": [], "test": [], "train": list(utterances)}
-        for name, utterances in corpora.items()
-    }
-    parts: dict[str, list[Utterance]] = {}
-    for part in ("validation", "test", "train"):
-        named = [
-            [replace(u, id=f"{name}/{u.id}", corpus=name) for u in of_corpus[part]]
-            for name, of_corpus in divided.items()
-        ]
-        parts[part] = [u for turn in zip_longest(*named) for u in turn if u is not None]
-    if not parts["validation"]:
+def _as_declared(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    parts = {part: [u for u in utterances if u.part == part] for part in PARTS}
+    lacking = [part for part in ("train", "validation") if not parts[part]]
+    if lacking:
         raise CorpusError(
-            f"Validation and test need an utterance each of a corpus with at least three, but none of "
-            f"{', '.join(corpora)} has as many. Cut long recordings into sentences."
+            f"A corpus that says which split its utterances are in must have some for {' and '.join(lacking)}, but has "
+            "none. Correct the column `split`, or leave it out to have them divided."
         )
     return parts
+
+
+def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool = False) -> dict[str, list[Utterance]]:
+    """Divide one corpus or several, each by itself, so that an utterance's part does not depend on what lies beside it.
+
+    Args:
+        corpora: Utterances by their corpus' name, which then stands before their ids if there are several.
+        by_speaker: Whether each speaker is divided by themselves, so that each is in every part.
+
+    Returns:
+        As `split`; corpora and speakers take turns, so that the first few of a part are of all of them. A corpus, or a
+        speaker, of fewer than three utterances goes to `train`.
+
+    Raises:
+        CorpusError: None has three utterances.
+    """
+    if len(corpora) == 1 and not by_speaker:
+        return split(*corpora.values())
+    divided = {name: _divide(utterances, by_speaker) for name, utterances in corpora.items()}
+    parts = {
+        part: _take_turns([_named(parts[part], name if len(corpora) > 1 else "") for name, parts in divided.items()])
+        for part in PARTS
+    }
+    if not parts["validation"]:
+        raise CorpusError(
+            f"Validation and test need an utterance each of a {'speaker' if by_speaker else 'corpus'} with at least "
+            f"three, but none of {', '.join(corpora)} has as many. Cut long recordings into sentences."
+        )
+    return parts
+
+
+def _divide(utterances: Sequence[Utterance], by_speaker: bool) -> dict[str, list[Utterance]]:
+    """A corpus, or each of its speakers, as `split` does it; what is too small to be divided trains."""
+    if any(u.part for u in utterances):
+        return _as_declared(utterances)
+    groups: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        groups.setdefault(utterance.speaker if by_speaker else "", []).append(utterance)
+    divided = [split(group) if len(group) >= FEWEST else {"train": group} for _, group in sorted(groups.items())]
+    return {part: _take_turns([one.get(part, []) for one in divided]) for part in PARTS}
+
+
+def _take_turns(lists: Sequence[Sequence[Utterance]]) -> list[Utterance]:
+    return [u for turn in zip_longest(*lists) for u in turn if u is not None]
+
+
+def _named(utterances: Sequence[Utterance], corpus: str) -> list[Utterance]:
+    return [replace(u, id=f"{corpus}/{u.id}", corpus=corpus) if corpus else u for u in utterances]
 
 
 def _hash(utterance: Utterance) -> float:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import soundfile
 import torch
 import torch.nn.functional as F
 
 from vocoder.config import MelConfig
 from vocoder.data.corpora import Utterance
+from vocoder.data.reading import read_stretch
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.model.prediction import LinearPredictor, predict
 
@@ -38,8 +38,7 @@ def estimate_polarity(utterances: Sequence[Utterance], mel: MelConfig) -> int:
 
 def _skewness(utterance: Utterance, mel: MelConfig) -> float:
     """The skewness of an utterance's excitation where it is louder than usual: there it is voiced, mostly."""
-    audio, _ = soundfile.read(utterance.path, frames=int(SECONDS * mel.sample_rate), dtype="float32", always_2d=True)
-    waveform = torch.from_numpy(audio.mean(axis=1))[None]
+    waveform = torch.from_numpy(read_stretch(utterance.path, 0, int(SECONDS * mel.sample_rate), mel.sample_rate))[None]
     frames = waveform.shape[1] // mel.hop_length
     if waveform.shape[1] < mel.n_fft:
         return 0.0

@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 from tqdm import tqdm
 
-from vocoder.data.corpora import audio_files
+from vocoder.data.layouts import audio_files
 from vocoder.features.audio import load_audio, save_audio
 
 LJSPEECH_UTTERANCES = 13_100

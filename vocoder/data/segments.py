@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocoder.data.corpora import CorpusError, Utterance
+from vocoder.data.mels import GivenMels
+from vocoder.data.reading import read_stretch
 
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
@@ -27,11 +30,17 @@ class Cut:
         hop_length: Samples per frame; a piece begins and ends between frames.
         margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
         edges: How an utterance goes on beyond its ends; see `MelConfig`.
+        speakers: The names of the voices, in the order of their indices; empty for a single one.
+        mels: How the utterances' mels are read, where they are not to be computed.
+        sample_rate: The corpus', in Hz, to which files of other rates are brought as they are read; None for their own.
     """
 
     hop_length: int
     margin: tuple[int, int]
     edges: Literal["reflect", "zero"] = "reflect"
+    speakers: tuple[str, ...] = ()
+    mels: GivenMels | None = None
+    sample_rate: int | None = None
 
     def frames(self, utterance: Utterance) -> int:
         """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
@@ -44,38 +53,42 @@ class Cut:
             `waveform` (margin + frames · hop_length + margin,): beyond the utterance's ends it is reflected or silent,
             as `LogMelSpectrogram` does (after pre-emphasis, if the dialect has one: the outermost frames then differ).
             `mask` (frames · hop_length,): true where the utterance has audio. `span` (2,): the utterance's first frame
-            and the one after its last, counted from the beginning of the piece.
+            and the one after its last, counted from the beginning of the piece. `speaker` (), the index of the
+            voice, where there are several. `mel` (n_mels, margin + frames + margin), where mels are given.
 
         Raises:
             CorpusError: The file is no longer as it was when the corpus was checked.
         """
         samples = utterance.samples
         first, stop = start * self.hop_length - self.margin[0], (start + frames) * self.hop_length + self.margin[1]
-        audio = _read(utterance, max(first, 0), min(stop, samples))
+        audio = _read(utterance, max(first, 0), min(stop, samples), self.sample_rate)
         mode: Literal["reflect", "constant"] = "reflect" if self.edges == "reflect" else "constant"
         audio = np.pad(audio, (max(-first, 0), 0), mode=mode)
         # The right end: the last frame's margin is reflected, a clip shorter than the segment is silent beyond it.
         audio = np.pad(audio, (0, min(max(stop - samples, 0), self.margin[1])), mode=mode)
         audio = np.pad(audio, (0, stop - first - len(audio)))
         whole = min(self.frames(utterance) * self.hop_length, samples)
+        more = {"speaker": torch.tensor(self.speakers.index(utterance.speaker))} if self.speakers else {}
+        if self.mels is not None:
+            more["mel"] = self.mels.cut(utterance, start, frames, self.frames(utterance))
         return {
             "waveform": torch.from_numpy(audio),
             "mask": torch.arange(frames * self.hop_length) < whole - start * self.hop_length,
             "span": torch.tensor([-start, self.frames(utterance) - start]),
+            **more,
         }
 
 
-def _read(utterance: Utterance, start: int, stop: int) -> np.ndarray:
+def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:
     """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
+    first, last = utterance.start + start, utterance.start + stop
     try:
-        with soundfile.SoundFile(utterance.path) as file:
-            file.seek(start)
-            audio = file.read(stop - start, dtype="float32", always_2d=True)
+        audio = read_stretch(utterance.path, first, last, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _changed(utterance, error.error_string) from error
     if len(audio) < stop - start:
-        raise _changed(utterance, f"it ends at sample {start + len(audio)} of {utterance.samples}.")
-    return np.asarray(utterance.polarity * audio.mean(axis=1))
+        raise _changed(utterance, f"it ends at sample {first + len(audio)} of {utterance.start + utterance.samples}.")
+    return np.asarray(utterance.polarity * audio)
 
 
 def _changed(utterance: Utterance, reason: str) -> CorpusError:
@@ -117,7 +130,7 @@ class RandomSegments(Dataset[Item]):
         cut: How a piece is taken out of an utterance.
         frames: The length of a segment.
         seed: The sequence's seed; item i is a function of seed and i alone.
-        balance: The power of its length by which a corpus comes up: 1 by its time, 0 all corpora alike.
+        balance: The power of its length by which a corpus, or a speaker in it, comes up: 1 by its time, 0 all alike.
         augmentation: The variation of each segment.
     """
 
@@ -134,10 +147,10 @@ class RandomSegments(Dataset[Item]):
         self.utterances, self.cut, self.frames, self.seed = utterances, cut, frames, seed
         self.augmentation = augmentation
         self.starts = [max(1, cut.frames(u) - frames + 1) for u in utterances]
-        lengths: dict[str, int] = {}
+        lengths: dict[tuple[str, str], int] = {}
         for u in utterances:
-            lengths[u.corpus] = lengths.get(u.corpus, 0) + cut.frames(u)
-        weights = np.array([cut.frames(u) * lengths[u.corpus] ** (balance - 1.0) for u in utterances])
+            lengths[u.corpus, u.speaker] = lengths.get((u.corpus, u.speaker), 0) + cut.frames(u)
+        weights = np.array([cut.frames(u) * lengths[u.corpus, u.speaker] ** (balance - 1.0) for u in utterances])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __getitem__(self, index: int) -> Item:

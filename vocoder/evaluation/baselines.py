@@ -13,7 +13,7 @@ from torch import Tensor
 from torchaudio.functional import griffinlim
 
 from vocoder.config import MelConfig, WaveformConfig
-from vocoder.data.corpora import AUDIO_SUFFIXES, audio_files
+from vocoder.data.layouts import AUDIO_SUFFIXES, audio_files
 from vocoder.features.audio import load_audio
 from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.mel import LogMelSpectrogram

@@ -18,6 +18,7 @@ from vocoder.evaluation.records import ORIGINAL, Measure, Rendition, Utterance
 from vocoder.evaluation.stopwatch import Stopwatch
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.checks import check_speaker
 from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.vocoder import Vocoder
 
@@ -93,13 +94,14 @@ class Copier:
             original = Analysis(waveform, self.mel)
             systems = {
                 ORIGINAL: self._keep(ORIGINAL, recording.id, original),
-                self.setting.name: self._copy_by_model(number, recording.id, mel, original),
+                self.setting.name: self._copy_by_model(number, recording, mel, original),
                 GRIFFIN_LIM: self._copy_by_griffin_lim(recording.id, mel, original),
             }
             for other in self.others:
                 systems[other.name] = self._copy_by_other(other, recording.id, original)
         seconds = len(waveform) / self.mel.sample_rate
-        return Utterance(recording.id, seconds, text, systems, {**self.stopwatch.seconds, **whole.seconds})
+        spent = {**self.stopwatch.seconds, **whole.seconds}
+        return Utterance(recording.id, seconds, text, systems, spent, recording.speaker)
 
     def _read(self, recording: Recording) -> tuple[Tensor, Tensor]:
         """Waveform (frames · hop_length,) and mel (n_mels, frames)."""
@@ -108,7 +110,8 @@ class Copier:
         frames = len(waveform) // hop_length
         return waveform[: frames * hop_length], self.log_mel(waveform[None])[0, :, :frames]
 
-    def _copy_by_model(self, number: int, id_: str, mel: Tensor, original: Analysis) -> Rendition:
+    def _copy_by_model(self, number: int, recording: Recording, mel: Tensor, original: Analysis) -> Rendition:
+        speaker = recording.speaker or None
         with self.stopwatch("synthesis"):
             waveform = self.vocoder.infer(
                 mel,
@@ -118,15 +121,17 @@ class Copier:
                 precision=self.setting.precision,
                 threads=1,
                 dialect=self.mel,
+                speaker=speaker,
             )
-        rendition = self._compare(self.setting.name, id_, original, waveform)
+        rendition = self._compare(self.setting.name, recording.id, original, waveform)
         with self.stopwatch("likelihood"):
-            likelihood = self._likelihood(mel, original.waveform)
+            likelihood = self._likelihood(mel, original.waveform, speaker)
         rendition.measures = likelihood | rendition.measures | self._speed(waveform, "synthesis")
         return rendition
 
-    def _likelihood(self, mel: Tensor, waveform: Tensor) -> dict[str, float | None]:
-        conditioning = condition_whole(Conditioner(self.vocoder.network), mel[None])
+    def _likelihood(self, mel: Tensor, waveform: Tensor, speaker: str | None) -> dict[str, float | None]:
+        voice = check_speaker(speaker, self.vocoder.config, 1)
+        conditioning = condition_whole(Conditioner(self.vocoder.network, voice), mel[None])
         log_prob = log_likelihood(self.engine, conditioning, waveform, self.vocoder.config.waveform)
         nats = -float(log_prob.double().mean())
         yardstick = linear_prediction_yardstick(waveform, self.mel.sample_rate)

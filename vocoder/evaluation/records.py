@@ -62,6 +62,7 @@ class Utterance:
         systems: By name, the recording first.
         spent: Seconds of work on it, by what they went into: `synthesis`, `likelihood`, `f0`, `griffin-lim`, each
             measure by its key, and `total`, which holds all of these and the rest.
+        speaker: The voice in which the model copied it; empty for models of a single one.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Utterance:
     text: str
     systems: dict[str, Rendition]
     spent: dict[str, float] = field(default_factory=dict)
+    speaker: str = ""
 
 
 @dataclass(frozen=True)

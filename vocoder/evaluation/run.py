@@ -7,7 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import torch
 
 import vocoder
 from vocoder.config import to_dict
-from vocoder.data.corpora import CorpusError, read_corpus, read_transcripts, split, stays_inside
+from vocoder.data.corpora import CorpusError, split_each, stays_inside
+from vocoder.data.corpora import Utterance as Recording
+from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
@@ -24,8 +26,10 @@ from vocoder.evaluation.bootstrap import interval
 from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, Copier, Setting
 from vocoder.evaluation.page import write_page
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, Utterance, write_whole
-from vocoder.evaluation.tables import to_csv, to_markdown
+from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown
 from vocoder.evaluation.workers import Job, copy_all, read_record
+from vocoder.inference.bundle import some
+from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
 
 PARTS = ("test", "validation", "train", "all")
@@ -39,7 +43,7 @@ class Request:
 
     Attributes:
         model: Folder, .ckpt, voice or hub id.
-        corpus: Its folder.
+        corpus: Its folder, or its manifest.
         output: Folder for all that is found; one that holds a part of the same evaluation is gone on with.
         part: Of the corpus, as training splits it; or `all`.
         limit: Utterances at most, taken in the order of the split, which is random.
@@ -48,6 +52,7 @@ class Request:
         engine: That generates.
         precision: Of the engine's products.
         compare: Folders of other vocoders' copies, by name.
+        speaker: The voice of all utterances, of models of several; each one's own by its name in the corpus if None.
         workers: Processes; None for one on each core.
         overwrite: Discard another evaluation in the output folder.
     """
@@ -62,6 +67,7 @@ class Request:
     engine: str = "auto"
     precision: str = "auto"
     compare: dict[str, Path] = field(default_factory=dict)
+    speaker: str | None = None
     workers: int | None = None
     overwrite: bool = False
 
@@ -80,8 +86,9 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
         ValueError: The request breaks a rule, the folder holds another evaluation, or no utterance could be copied.
         OSError: Model or corpus cannot be read, or a process died.
     """
-    setting, jobs = plan(request), list_jobs(request)
+    setting = plan(request)
     copier = Copier(setting)  # an error in the setting shows here, not in every process
+    jobs = list_jobs(request, copier.vocoder)
     facts = collect_facts(request, copier, jobs)
     for other in copier.others:
         other.check([job.recording.id for job in jobs])
@@ -143,14 +150,36 @@ def plan(request: Request) -> Setting:
     )
 
 
-def list_jobs(request: Request) -> list[Job]:
-    """The utterances of a part of the corpus."""
-    recordings = read_corpus(request.corpus)
+def list_jobs(request: Request, model: Vocoder) -> list[Job]:
+    """The utterances of a part of the corpus, divided as training does it, and each one's voice."""
     if request.part not in PARTS:
         raise ValueError(f"--part must be one of {', '.join(PARTS)}, but is {request.part!r}.")
-    chosen = recordings if request.part == "all" else split(recordings)[request.part]
-    texts = read_transcripts(request.corpus)
-    return [Job(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen[: request.limit])]
+    recordings = give_speakers(request, read_corpus(request.corpus), model)
+    by_speaker = bool(model.speakers) and request.speaker is None
+    if request.part != "all":
+        recordings = split_each({corpus_name(request.corpus): recordings}, by_speaker=by_speaker)[request.part]
+    chosen = recordings[: request.limit]
+    texts = read_transcripts(request.corpus, chosen)
+    return [Job(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen)]
+
+
+def give_speakers(request: Request, recordings: list[Recording], model: Vocoder) -> list[Recording]:
+    """Say in which of a model's voices each recording is copied.
+
+    Raises:
+        ValueError: The model has no voice of that name, or of the names in the corpus.
+    """
+    if request.speaker is not None or not model.speakers:
+        check_speaker(request.speaker, model.config, 1)
+        return [replace(one, speaker=request.speaker or "") for one in recordings]
+    [named] = name_speakers({corpus_name(request.corpus): recordings}).values()
+    unknown = sorted({one.speaker for one in named} - set(model.speakers))
+    if unknown:
+        raise CorpusError(
+            f"Each recording's speaker must be a voice of the model, but {some(unknown)} is none. "
+            f"{list_names(model.speakers)} Pass --speaker NAME to take one voice for all."
+        )
+    return named
 
 
 def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict[str, Any]:
@@ -158,12 +187,13 @@ def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict
     return {
         "model": copier.setting.name,
         "model_hash": hash_weights(copier.vocoder),
-        "corpus": request.corpus.resolve().name,
+        "corpus": corpus_name(request.corpus),
         "part": request.part,
         "utterances": len(jobs),
         "split_hash": hash_ids([job.recording.id for job in jobs]),
         "seconds": request.seconds,
         "seed": request.seed,
+        **({} if request.speaker is None else {"speaker": request.speaker}),
         "engine": copier.engine.name,
         "precision": copier.engine.precision,
         "compare": list(request.compare),
@@ -185,7 +215,10 @@ def hash_folders(request: Request) -> str:
 
 def hash_weights(model: Vocoder) -> str:
     """Of the network and its configuration, wherever they are stored."""
-    digest = hashlib.sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
+    values = to_dict(model.config)
+    if not model.speakers:
+        del values["speakers"]  # a model that has none is what it was before there were names
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name, value in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
@@ -245,6 +278,7 @@ def write(folder: Path, evaluation: Evaluation) -> None:
     """All files but the utterances' own."""
     write_whole(folder / "metrics.json", evaluation.to_json())
     write_whole(folder / "metrics.csv", to_csv(evaluation))
-    write_whole(folder / "metrics.md", to_markdown(evaluation))
+    by_speaker = speakers_to_markdown(evaluation)
+    write_whole(folder / "metrics.md", to_markdown(evaluation) + (f"\n{by_speaker}" if by_speaker else ""))
     write_page(folder, evaluation)
     write_blind_test(folder, evaluation)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Total
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Rendition, Total
+
+BY_SPEAKER = ("nll_bits", "log_mel_db", "periodicity_rmse", "pesq_wb")  # measures that a table by speaker has room for
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A row for each utterance and system; what is not defined is left empty."""
+    """A row for each utterance and system, with the speaker if the model has several; undefined values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     keys = [measure.key for measure in evaluation.measures]
-    writer.writerow(["utterance", "seconds", "system", *keys])
+    several = any(utterance.speaker for utterance in evaluation.utterances)
+    writer.writerow(["utterance", *(["speaker"] if several else []), "seconds", "system", *keys])
     for utterance in evaluation.utterances:
         for system, rendition in utterance.systems.items():
             values = [rendition.measures.get(key) for key in keys]
-            writer.writerow([utterance.id, f"{utterance.seconds:.3f}", system, *values])
+            who = [utterance.speaker] if several else []
+            writer.writerow([utterance.id, *who, f"{utterance.seconds:.3f}", system, *values])
     return text.getvalue()
 
 
@@ -31,6 +36,36 @@ def to_markdown(evaluation: Evaluation) -> str:
         if any(total is not None for total in totals):
             rows.append([_title(measure), *[_cell(total, measure.digits) for total in totals]])
     return align(rows) + "\n"
+
+
+def speakers_to_markdown(evaluation: Evaluation) -> str:
+    """A row for each speaker: how many utterances, the median pitch of recordings and copies, means of some measures.
+
+    Empty if the model has a single voice.
+    """
+    speakers = sorted({one.speaker for one in evaluation.utterances} - {""})
+    if not speakers:
+        return ""
+    model = evaluation.systems[1]
+    shown = [measure for measure in evaluation.measures if measure.key in BY_SPEAKER]
+    rows = [["speaker", "utterances", "F0 recorded (Hz)", "F0 copied (Hz)", *map(_title, shown)]]
+    rows.append(["---", *["--:"] * (len(rows[0]) - 1)])
+    for speaker in speakers:
+        spoken = [one for one in evaluation.utterances if one.speaker == speaker]
+        pitches = [_median_f0([one.systems[system] for one in spoken]) for system in (ORIGINAL, model)]
+        means = [_mean([one.systems[model].measures.get(m.key) for one in spoken], m.digits) for m in shown]
+        rows.append([speaker, str(len(spoken)), *pitches, *means])
+    return align(rows) + "\n"
+
+
+def _median_f0(renditions: Sequence[Rendition]) -> str:
+    voiced = [hertz for rendition in renditions for hertz in rendition.f0 if hertz is not None]
+    return f"{statistics.median(voiced):.0f}" if voiced else "n/a"
+
+
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.{digits}f}" if known else "n/a"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

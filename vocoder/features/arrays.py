@@ -1,10 +1,11 @@
-"""Arrays in files: what a header claims is compared with what is there before anything is allocated."""
+"""Arrays in files, mels among them: what a header claims is compared with what is there, and no code is run."""
 
 from __future__ import annotations
 
 import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,39 @@ Array = npt.NDArray[Any]
 
 # That an archive may hold when it is unpacked: a mel of some ten hours. Packed zeros could become any size.
 MOST_UNPACKED_BYTES = 2**30
+
+MEL_SUFFIXES = (".npy", ".npz", ".pt")
+
+
+def load_array(path: Path) -> Tensor:
+    """Read the one array or tensor of a file, without running code from it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else, or several; the message is the end of a sentence about the file.
+    """
+    try:
+        held = _load_tensor(path) if path.suffix.lower() == ".pt" else read_arrays(path)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file may break the reader anywhere
+        reason = error if type(error) is ValueError else type(error).__name__
+        raise ValueError(f"it holds no array, or is damaged ({reason}). Save the mel again.") from error
+    if isinstance(held, Mapping) and path.suffix.lower() != ".pt":
+        if len(held) != 1:
+            raise ValueError(f"it must hold one array, but holds {', '.join(held) or 'none'}. Save the mel alone.")
+        [held] = held.values()
+    if isinstance(held, np.ndarray):
+        return torch.from_numpy(held)
+    fault = about_storage(held)
+    if fault:
+        raise ValueError(f"it must hold one tensor, but holds {fault}. Save the mel alone, by `mel.clone()`.")
+    assert isinstance(held, Tensor)
+    return held
+
+
+def _load_tensor(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_array(file: BinaryIO, size: int) -> Array:

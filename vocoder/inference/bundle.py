@@ -125,6 +125,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
     try:
         hyper_parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
         values = {key: hyper_parameters[key] for key in ("mel", "network")}
+        values["speakers"] = hyper_parameters.get("speakers", ())  # older checkpoints have none
         weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
     except (KeyError, TypeError, AttributeError, IndexError):
         raise ValueError(
@@ -184,6 +185,7 @@ def _parse_config(values: dict[str, Any], path: Path) -> VocoderConfig:
             from_dict(NetworkConfig, values["network"]),
             from_dict(WaveformConfig, values.get("waveform", {})),
             from_dict(SamplingConfig, values.get("sampling", {})),
+            values.get("speakers", ()),
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} describes no model: {error} Correct it, or export the model again.") from error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from vocoder.config import MelConfig, SamplingConfig
 from vocoder.features.dialects import DIALECTS
 from vocoder.inference.bundle import CONFIG_FILE, Bundle
+from vocoder.inference.checks import MOST_NAMES
 
 # Those that speech comes with, among https://huggingface.co/docs/hub/repositories-licenses: the hub refuses a card
 # that names a licence which its list does not have.
@@ -86,20 +88,24 @@ def _licence(name: str | None) -> dict[str, str]:
 
 
 def _usage(bundle: Bundle, name: str) -> str:
-    mel, several = bundle.config.mel, bundle.config.network.num_speakers > 0
+    mel, speakers = bundle.config.mel, bundle.config.speakers
+    argument, option = "", ""
+    if bundle.config.network.num_speakers:
+        voice = speakers[0] if speakers else 0
+        argument, option = f", speaker={voice!r}", f" --speaker {shlex.quote(str(voice))}"
     shape = f"({mel.n_mels}, frames)" if mel.layout == "bands_first" else f"(frames, {mel.n_mels})"
     return f"""\
 ```python
 import vocoder
 
 voice = vocoder.Vocoder.from_pretrained("{name}")
-waveform = voice.infer(mel{", speaker=0" if several else ""})  # mel {shape}, waveform (frames * {mel.hop_length},)
+waveform = voice.infer(mel{argument})  # mel {shape}, waveform (frames * {mel.hop_length},)
 ```
 
 In a shell, from a mel saved as `.npy` or `.pt`:
 
 ```sh
-vocoder infer --model {name}{" --speaker 0" if several else ""} mel.npy --output-dir generated
+vocoder infer --model {name}{option} mel.npy --output-dir generated
 ```"""
 
 
@@ -129,7 +135,7 @@ def _describe_network(bundle: Bundle) -> str:
             "receptive field": f"{config.receptive_field} samples, {network.receptive_field_ms:.0f} ms",
             "sampling": _describe_sampling(bundle.config.sampling),
             "look-ahead": f"{config.margin_frames} frames, {1000 * ahead / mel.sample_rate:.1f} ms",
-            "voices": str(config.num_speakers or 1),
+            "voices": f"{config.num_speakers or 1}{_describe_speakers(bundle.config.speakers)}",
         }
     )
 
@@ -140,6 +146,11 @@ def _describe_sampling(sampling: SamplingConfig) -> str:
     passes = f"; {sampling.correction_passes} passes correct the mel (`correction_passes`)"
     law = f"the network's own law{narrower if temperature < 1 else ''}"
     return law + (passes if sampling.correction_passes else "")
+
+
+def _describe_speakers(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more, in `{CONFIG_FILE}`" if len(names) > MOST_NAMES else ""
+    return f": {', '.join(names[:MOST_NAMES])}{more}" if names else ""
 
 
 def _describe_training(training: Mapping[str, Any]) -> str:

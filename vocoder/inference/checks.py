@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import warnings
@@ -17,6 +18,8 @@ from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
 from vocoder.inference.solo import run_solo
+
+MOST_NAMES = 100  # of voices, in a message
 
 LOOK_SECONDS = 1.5  # of a mel, by which one sees whether it can be what it is said to be
 
@@ -235,12 +238,12 @@ def check_numbers(utterance: int | Sequence[int], batch: int) -> list[int]:
     return [check_key("utterance", number) for number in utterance]
 
 
-def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
+def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | None:
     """Voice of each utterance.
 
     Args:
-        speaker: One index for all, or one for each utterance; None for a model with a single voice.
-        num_speakers: Voices of the model; 0 for a single one.
+        speaker: One index or name for all, or one for each utterance; None for a model with a single voice.
+        config: The model's, with the number of its voices and their names, if they have any.
         batch: Number of utterances.
 
     Returns:
@@ -248,15 +251,19 @@ def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
 
     Raises:
         TypeError: An index is not an integer.
-        ValueError: The model has a single voice, an index lies outside, or their number is another than the batch's.
+        ValueError: The model has a single voice, there is none of that name, an index lies outside, or their number is
+            another than the batch's.
     """
+    num_speakers, speaker = config.network.num_speakers, _to_indices(speaker, config.speakers)
     if num_speakers == 0:
         if speaker is not None:
             raise ValueError(f"The model has a single voice, but `speaker` is {speaker!r}. Leave it out.")
         return None
-    rule = f"`speaker` must be an index from 0 to {num_speakers - 1}, or one for each of {batch} utterances"
+    named = " or a name" if config.speakers else ""
+    rule = f"`speaker` must be an index from 0 to {num_speakers - 1}{named}, or one for each of {batch} utterances"
     if speaker is None:
-        raise ValueError(f"{rule}, but none was given. Pass, for example, speaker=0.")
+        example = f"speaker={config.speakers[0]!r}. {list_names(config.speakers)}" if named else "speaker=0."
+        raise ValueError(f"{rule}, but none was given. Pass, for example, {example}")
     try:
         indices = torch.as_tensor(speaker)
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -268,6 +275,32 @@ def check_speaker(speaker: Any, num_speakers: int, batch: int) -> Tensor | None:
     if ((indices < 0) | (indices >= num_speakers)).any():
         raise ValueError(f"{rule}, but is {indices.tolist()}. Pass a smaller one.")
     return indices.long().expand(batch)
+
+
+def _to_indices(speaker: Any, names: tuple[str, ...]) -> Any:
+    """Names as indices, where the model has names; where it has none a number that came as text, as from a shell."""
+    if isinstance(speaker, str) and (names or speaker.isdecimal()):
+        return find_speaker(speaker, names) if names else int(speaker)
+    return [_to_indices(one, names) for one in speaker] if isinstance(speaker, list | tuple) else speaker
+
+
+def find_speaker(name: str, names: Sequence[str]) -> int:
+    """Give the index of a voice in a model's table.
+
+    Raises:
+        ValueError: There is none of that name; the message lists those that there are.
+    """
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names, n=1)
+    guess = f"Is it {near[0]!r}? " if near else ""
+    raise ValueError(f"`speaker` must be a voice of the model, but none is called {name!r}. {guess}{list_names(names)}")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Say which voices a model has, as a sentence; of very many the first hundred."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"It has {', '.join(names[:MOST_NAMES])}{more}."
 
 
 def check_temperature(temperature: Any) -> float:

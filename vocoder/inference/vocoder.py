@@ -127,6 +127,7 @@ class Vocoder:
             str(self._device),
             config.distribution.name.replace("_", " "),
             f"{config.samples_per_step} sample{'s' * (config.samples_per_step > 1)} per step",
+            *([f"{config.num_speakers} voices"] if config.num_speakers else []),
         )
         return f"Vocoder({self.name + ': ' if self.name else ''}{', '.join(facts)})"
 
@@ -146,6 +147,11 @@ class Vocoder:
     def mel(self) -> MelConfig:
         """The dialect of the mels that `infer` takes."""
         return self.config.mel
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names of the model's voices, in the order of their indices; empty if they have none."""
+        return self.config.speakers
 
     @property
     def sample_rate(self) -> int:
@@ -189,7 +195,7 @@ class Vocoder:
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
-        speaker: int | Sequence[int] | Tensor | None = None,
+        speaker: int | str | Sequence[int | str] | Tensor | None = None,
         utterance: int | Sequence[int] = 0,
         fold: bool = False,
         dialect: str | MelConfig | None = None,
@@ -216,7 +222,8 @@ class Vocoder:
             precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
                 another waveform, as another seed does.
             threads: Of the engine, at most so many; None for what is fastest. No bit of the waveform depends on it.
-            speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
+            speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
+                several voices only.
             utterance: Index of the (first) utterance, or one for each, which with the seed makes its noise: number the
                 parts of a text so that they do not all get the same.
             fold: Cut what is long into pieces of a second or more, generate them side by side and join them: faster,
@@ -244,7 +251,7 @@ class Vocoder:
         mels, fold = check_mel(mel, source), check_fold(fold)
         check_values(mels, source)
         warn_of_other_dialects(mels, source)
-        speakers = self._on_device(check_speaker(speaker, self.config.network.num_speakers, len(mels)))
+        speakers = self._on_device(check_speaker(speaker, self.config, len(mels)))
         numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
         convert = self._converter(source, approximate)
         conditioner = self._conditioner(convert, voiced_temperature)
@@ -285,7 +292,7 @@ class Vocoder:
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
-        speaker: int | Sequence[int] | None = None,
+        speaker: int | str | Sequence[int | str] | None = None,
         utterance: int | Sequence[int] = 0,
         dialect: str | MelConfig | None = None,
         stats: Stats | None = None,
@@ -307,7 +314,8 @@ class Vocoder:
             engine: As for `infer`.
             precision: As for `infer`.
             threads: As for `infer`.
-            speaker: Index of the voice, one for all or one for each utterance; for models of several voices only.
+            speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
+                several voices only.
             utterance: As for `infer`.
             dialect: As for `infer`, of all.
             stats: As for `infer`.
@@ -351,7 +359,7 @@ class Vocoder:
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
-        speaker: int | None = None,
+        speaker: int | str | None = None,
         utterance: int = 0,
         dialect: str | MelConfig | None = None,
         stats: Stats | None = None,
@@ -387,7 +395,7 @@ class Vocoder:
             >>> play(stream.flush())  # doctest: +SKIP
         """
         temperature, source = check_temperature(temperature), self._resolve(dialect, stats)
-        speakers = check_speaker(speaker, self.config.network.num_speakers, 1)
+        speakers = check_speaker(speaker, self.config, 1)
         convert = self._converter(source, approximate)
         conditioner = self._conditioner(convert, voiced_temperature)
         return Stream(
@@ -404,15 +412,15 @@ class Vocoder:
     def _prepare_many(
         self,
         mels: Sequence[Tensor | np.ndarray],
-        speaker: int | Sequence[int] | None,
+        speaker: int | str | Sequence[int | str] | None,
         utterance: int | Sequence[int],
         source: MelConfig,
         conditioner: MakeConditioner,
     ) -> list[Utterance]:
         """Check all, then condition all: an error comes before any work, and names the utterance."""
         numbers = check_numbers(utterance, len(mels))
-        checked, several = [], self.config.network.num_speakers
-        speakers = self._on_device(check_speaker(speaker, several, len(mels)) if mels else None)
+        checked = []
+        speakers = self._on_device(check_speaker(speaker, self.config, len(mels)) if mels else None)
         voices, warned = split_voices(speakers, len(mels)), False
         for index, mel in enumerate(mels):
             try:

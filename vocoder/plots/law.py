@@ -31,7 +31,7 @@ def draw_law(
     *,
     start: float | None = None,
     seconds: float = 0.02,
-    speaker: int | None = None,
+    speaker: int | str | None = None,
 ) -> Figure:
     """The law of each sample, given the true ones before it, as density over time; the true samples; what each cost.
 
@@ -42,7 +42,7 @@ def draw_law(
         waveform: A recording (time,), in [-1, 1], at the model's sample rate.
         start: Of the stretch that is shown, in seconds; None for the loudest.
         seconds: Its length.
-        speaker: Index of the voice, for models of several.
+        speaker: Name or index of the voice, for models of several.
 
     Raises:
         TypeError: As `infer`, of `speaker`.

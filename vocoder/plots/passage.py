@@ -59,7 +59,7 @@ def choose_passage(model: Vocoder, waveform: Tensor, start: float | None, second
 
 
 @torch.inference_mode()
-def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: int | None = None) -> Passage:
+def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: int | str | None = None) -> Passage:
     """Teacher-force a stretch; all of the past that the network sees is the true one.
 
     Args:
@@ -67,7 +67,7 @@ def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: i
         waveform: A recording (time,), in [-1, 1]; the mel is the whole one's.
         begin: First sample of the stretch.
         length: Samples in it.
-        speaker: Index of the voice, for models of several.
+        speaker: Name or index of the voice, for models of several.
 
     Raises:
         TypeError: As `infer`, of `speaker`.
@@ -90,9 +90,9 @@ def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: i
     )
 
 
-def _condition(model: Vocoder, waveform: Tensor, speaker: int | None) -> Conditioning:
+def _condition(model: Vocoder, waveform: Tensor, speaker: int | str | None) -> Conditioning:
     device = next(model.network.parameters()).device
-    speakers = check_speaker(speaker, model.config.network.num_speakers, 1)
+    speakers = check_speaker(speaker, model.config, 1)
     mel = LogMelSpectrogram(replace(model.mel, layout="bands_first"))(waveform[None])
     return model.network.condition(mel.to(device), None if speakers is None else speakers.to(device))
 

@@ -54,8 +54,9 @@ class Service:
         """Facts about what is served, to be read by machines and people."""
         mel, network = self.model.mel, self.model.config.network
         numbers = {"sample_rate": mel.sample_rate, "hop_length": mel.hop_length, "n_mels": mel.n_mels}
-        facts = {"speakers": network.num_speakers or 1, "latency": self.model.latency, "training": self.model.training}
-        return [{"name": self.name, **numbers, **facts}]
+        voices = {"speakers": network.num_speakers or 1, "speaker_names": self.model.speakers}
+        facts = {"latency": self.model.latency, "training": self.model.training}
+        return [{"name": self.name, **numbers, **voices, **facts}]
 
     @cached_property
     def dialects(self) -> list[dict[str, Any]]:

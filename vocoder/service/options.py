@@ -25,7 +25,7 @@ class Options(BaseModel):
     temperature: Number = Field(1.0, description="1 samples the model, less is duller")
     voiced_temperature: Number | None = Field(None, description="the same where voiced; the model's own if left out")
     correction_passes: Number | None = Field(None, description="0 for none; what the model declares if left out")
-    speaker: Number | None = Field(None, description="index of the voice, for models of several")
+    speaker: str | int | float | None = Field(None, description="name or index of the voice, for models of several")
 
     def for_stream(self) -> dict[str, Any]:
         """The arguments of `Vocoder.stream`: one thread each, since a service has others to serve beside."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
+from vocoder.data.layouts import find_speakers
 from vocoder.formats import upgrade
 from vocoder.inference.bundle import unpickle
 from vocoder.inference.models import load_model
@@ -27,7 +29,7 @@ from vocoder.training.failures import describe
 from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder
 from vocoder.training.lock import lock_folder
 from vocoder.training.loggers import Kind, WandbOptions, create_loggers
-from vocoder.training.module import VocoderModule
+from vocoder.training.module import VocoderModule, check_same_speakers, widen
 from vocoder.training.provenance import Provenance
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class VocoderCLI(LightningCLI):
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.link_arguments("model.mel_config", "data.mel", apply_on="instantiate")
         parser.link_arguments("model.margin_frames", "data.margin_frames", apply_on="instantiate")
+        parser.link_arguments("model.speakers", "data.speaker_names", apply_on="instantiate")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
@@ -124,7 +127,23 @@ class VocoderCLI(LightningCLI):
         stored = {name: checkpoint["hyper_parameters"][name] for name in ("mel", "network")}
         stored = upgrade(stored, checkpoint.get("format_version", 1))
         model = {name: stored[name] for name in ("mel", "network")}
+        model["speakers"] = checkpoint["hyper_parameters"].get("speakers", [])
         self.config = self.parser.parse_object({self.config.subcommand: {"model": model}}, self.config)
+
+    def before_instantiate_classes(self) -> None:
+        """Give the model the speakers of its data, unless it has a table already.
+
+        Raises:
+            ValueError: The network shall have several voices, but no data says whose.
+        """
+        model, data = self._get(self.config, "model"), self._get(self.config, "data")
+        if data.speakers and not model.speakers:
+            model.speakers = list(find_speakers([data.root] if isinstance(data.root, str) else data.root))
+        if model.network.num_speakers and not model.speakers and self.subcommand == "fit":
+            raise ValueError(
+                "The number of voices follows from the data, but network.num_speakers is "
+                f"{model.network.num_speakers}. Leave it out, and pass `--data.speakers true`."
+            )
 
     @property
     def folder(self) -> Path:
@@ -219,17 +238,22 @@ class VocoderCLI(LightningCLI):
 
 
 def take_weights(module: VocoderModule, model: str) -> None:
-    """Begin with the weights of a trained model.
+    """Begin with the weights of a trained model. One of a single voice gives it to each of several speakers.
 
     Args:
         module: To be trained.
         model: Folder, .ckpt, voice or hub id.
 
     Raises:
-        ValueError: The model is of another size or shape, or hears another mel; the message names each field.
+        ValueError: The model is of another size or shape, or hears another mel, or has other voices; the message names
+            each field.
     """
-    trained = load_model(model)
-    pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, module.network.config))
+    trained, network = load_model(model), module.network.config
+    if trained.config.network.num_speakers:
+        check_same_speakers(trained.config.speakers, module.speakers)
+    else:
+        network = replace(network, num_speakers=0, speaker_channels=trained.config.network.speaker_channels)
+    pairs = (("mel", trained.config.mel, module.mel_config), ("network", trained.config.network, network))
     changed = [
         f"{part}.{name} {value} instead of {to_dict(ours)[name]}"
         for part, theirs, ours in pairs
@@ -241,7 +265,7 @@ def take_weights(module: VocoderModule, model: str) -> None:
             f"A model to start from must have the recipe's mel and network, but {model} has {', '.join(changed)}. "
             "Set these as it has them."
         )
-    module.network.load_state_dict(trained.network.state_dict())
+    module.network.load_state_dict(widen(trained.network.state_dict(), module.network))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import grad_norm
 from torch import Tensor
 
-from vocoder.config import MelConfig, NetworkConfig, from_dict, to_dict
+from vocoder.config import MelConfig, NetworkConfig, check_names, from_dict, to_dict
 from vocoder.engines.rollout import check_rollout
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.formats import FORMAT_VERSION, upgrade
+from vocoder.inference.bundle import some
 from vocoder.model.wavenet import Conditioning, WaveNet
 from vocoder.training.free_running import free_running_score
 from vocoder.training.optimizer import Group, MuonAdamW
@@ -33,7 +36,8 @@ class VocoderModule(LightningModule):
 
     A batch has `waveform` (batch, margin + time + margin), `mask` (batch, time), `span` (batch, 2) and, for several
     voices, `speaker` (batch,); see `vocoder.data.segments.Cut`. Segments to train on have a `seed` (batch,) each, from
-    which their noise follows. Mels are computed here, on the training device.
+    which their noise follows. Mels are computed here, on the training device, unless a batch has them: `mel` (batch,
+    n_mels, margin_frames + frames + margin_frames).
 
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
@@ -49,6 +53,8 @@ class VocoderModule(LightningModule):
             it generates (Valin & Skoglund 2019, "LPCNet", section 3.3). None for 0.2, or 0 without linear prediction.
         free_running: The weight of the score of free copies beside the likelihood in nats; 0 for likelihood alone. See
             `vocoder.training.free_running`.
+        speakers: The names of the voices, for several: the index that a batch gives is a place among them. They make
+            the network's speaker table (linked to the data by `vocoder fit`, where `--data.speakers true` asks for it).
 
     Raises:
         ValueError: There shall be noise on the past, but no linear prediction; or free copies of a network that cannot
@@ -66,6 +72,7 @@ class VocoderModule(LightningModule):
         weight_decay: float = 0.01,
         past_noise: float | None = None,
         free_running: float = 0.0,
+        speakers: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if isinstance(network, dict) and "samples_per_step" not in network:  # a checkpoint of format 1
@@ -73,6 +80,8 @@ class VocoderModule(LightningModule):
             mel, network = values["mel"], values["network"]
         mel = from_dict(MelConfig, mel) if isinstance(mel, dict) else mel
         network = from_dict(NetworkConfig, network) if isinstance(network, dict) else network
+        speakers = check_names(speakers)
+        network = _with_speakers(network, speakers)
         past_noise = (0.2 if network.linear_prediction_order else 0.0) if past_noise is None else past_noise
         # Plain dicts: a checkpoint then loads with weights_only=True and without arguments.
         self.save_hyperparameters(
@@ -86,6 +95,7 @@ class VocoderModule(LightningModule):
                 "weight_decay": weight_decay,
                 "past_noise": past_noise,
                 "free_running": free_running,
+                "speakers": list(speakers),
             }
         )
         if past_noise and not network.linear_prediction_order:
@@ -95,7 +105,7 @@ class VocoderModule(LightningModule):
             )
         if free_running:
             check_rollout(network)
-        self.mel_config = mel
+        self.mel_config, self.speakers = mel, speakers
         # A dialect's layout is that of the mels that come and go; inside, bands are first.
         self.log_mel = LogMelSpectrogram(dataclasses.replace(mel, layout="bands_first"))
         self.network = WaveNet(network, mel)
@@ -106,7 +116,7 @@ class VocoderModule(LightningModule):
 
     def condition(self, batch: Batch) -> Conditioning:
         """What the mel of a batch says; beyond an utterance's ends its first and last frame repeat, as in inference."""
-        mel = self.log_mel(batch["waveform"], padded=True)
+        mel = batch["mel"] if "mel" in batch else self.log_mel(batch["waveform"], padded=True)
         frames = batch["mask"].shape[1] // self.mel_config.hop_length + 2 * self.margin_frames
         span = batch["span"] + self.margin_frames
         inside = torch.arange(frames, device=mel.device).clamp(span[:, :1], span[:, 1:] - 1)
@@ -143,13 +153,16 @@ class VocoderModule(LightningModule):
         return -(log_prob * mask).sum() / mask.sum()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with a run of another format.
+        """Refuse to go on with a run of another format, or of other voices.
 
         Raises:
-            ValueError: The checkpoint's format is another version's.
+            ValueError: The checkpoint's format is another version's, or its speaker table another one.
         """
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return
+        check_same_speakers(checkpoint["hyper_parameters"].get("speakers", ()), self.speakers)
         version = checkpoint.get("format_version", 1)
-        if self._trainer is None or self.trainer.state.fn != "fit" or version == FORMAT_VERSION:
+        if version == FORMAT_VERSION:
             return
         remedy = "Take its weights: `--run.start_from CHECKPOINT`" if version < FORMAT_VERSION else "Upgrade vocoder"
         rule = f"A run goes on from a checkpoint of format_version {FORMAT_VERSION}"
@@ -232,6 +245,49 @@ class VocoderModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = rates["Muon" if group["muon"] else "AdamW"]
         self.log_dict({f"lr-{name}": rate for name, rate in rates.items()})
+
+
+def _with_speakers(network: NetworkConfig, speakers: tuple[str, ...]) -> NetworkConfig:
+    """The network with a table of as many voices as there are names."""
+    if speakers and network.num_speakers not in (0, len(speakers)):
+        raise ValueError(
+            f"The number of voices follows from their names, of which there are {len(speakers)}, but "
+            f"network.num_speakers is {network.num_speakers}. Leave it out."
+        )
+    return dataclasses.replace(network, num_speakers=len(speakers) or network.num_speakers)
+
+
+def check_same_speakers(theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Refuse to go on with another speaker table: a row of it would become another voice's.
+
+    Raises:
+        ValueError: The table of the checkpoint or the model (`theirs`) is not that of the recipe and its data (`ours`).
+    """
+    if tuple(theirs) == tuple(ours):
+        return
+    gone, new = (some([name for name in one if name not in other]) for one, other in ((theirs, ours), (ours, theirs)))
+    changes = " and ".join(f"{verb} {names}" for verb, names in (("lacks", gone), ("adds", new)) if names)
+    raise ValueError(
+        f"A model goes on with the speakers that it has ({len(theirs)}), but the recipe's table of {len(ours)} "
+        f"{changes or 'has another order'}. Give the data that it was trained on, with "
+        f"`--data.speakers {str(bool(theirs)).lower()}`, or begin anew."
+    )
+
+
+def widen(weights: Mapping[str, Tensor], network: WaveNet) -> dict[str, Tensor]:
+    """Give the weights of a single voice to a network of several speakers, each of whom has that voice at first.
+
+    What reads a speaker's embedding reads the mel in its first columns (`WaveNet.condition`); the others are zero.
+
+    Args:
+        weights: The single voice's, or a network's like this one, whose weights are left as they are.
+        network: The network of several, whose own embedding is kept.
+    """
+    own = network.state_dict()
+    wide = {
+        key: F.pad(value, (0, own[key].shape[-1] - value.shape[-1])) for key, value in weights.items() if value.ndim
+    }
+    return {**own, **weights, **wide}
 
 
 def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:

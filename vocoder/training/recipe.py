@@ -50,8 +50,9 @@ vocoder export runs/{name}/checkpoints/last.ckpt my-voice
 vocoder infer --model my-voice --output-dir generated speech.wav
 ```
 
-**Data.** Any folder of audio at {sample_rate} Hz, one sentence or so per file, at least three files; half an hour of
-one voice is a beginning. `vocoder resample IN OUT --sample-rate {sample_rate}` converts other rates.
+**Data.** Any folder of audio, one sentence or so per file, at least three files; half an hour of one voice is a
+beginning. Higher rates than {sample_rate} Hz are resampled as they are read (`vocoder resample IN OUT --sample-rate
+{sample_rate}` does it once); lower ones lack the top of the band. `vocoder prepare` says what stands out.
 
 **Mel.** {n_mels} bands from {f_min:g} to {f_max:g} Hz; a frame each {hop_length} samples ({hop_ms:.1f} ms), from
 windows of {win_length}. {origin}

@@ -1,0 +1,58 @@
+"""Stretches of audio files, at the rate that is wanted: what a training segment needs of a file, and no more."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+
+from vocoder.features.audio import resample
+
+# Read before and after a stretch that is resampled, so that its samples are those of the whole file: the filter's half
+# length is a tenth of that.
+GUARD_SECONDS = 0.05
+
+
+def resampled_length(samples: int, source_rate: int, sample_rate: int) -> int:
+    """Give the length of a waveform at another rate, as `vocoder.features.audio.resample` makes it."""
+    return -(-samples * sample_rate // source_rate)
+
+
+def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:
+    """Read the samples from `start` to `stop` of what the whole file is at a sample rate, mixed down to mono.
+
+    Args:
+        path: The file, of any rate.
+        start: The first sample, at `sample_rate`.
+        stop: The one after the last; fewer come if the file ends before.
+        sample_rate: In Hz; None for the file's own.
+
+    Raises:
+        soundfile.LibsndfileError: It cannot be read.
+    """
+    with soundfile.SoundFile(path) as file:
+        if sample_rate in (None, file.samplerate):
+            return _read(file, start, stop)
+        # After `down` samples of the file and `up` of the wanted rate both begin anew: a stretch from there on is
+        # resampled as the whole file is.
+        common = math.gcd(file.samplerate, sample_rate)
+        up, down = sample_rate // common, file.samplerate // common
+        guard = math.ceil(GUARD_SECONDS * file.samplerate / down)
+        first, last = max(0, start // up - guard), -(-stop // up) + guard
+        samples = _read(file, first * down, last * down)
+        if not len(samples):
+            return samples
+        resampled = resample(torch.from_numpy(samples), file.samplerate, sample_rate).numpy()
+    return np.asarray(resampled[start - first * up : stop - first * up])
+
+
+def _read(file: soundfile.SoundFile, start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Samples of a file at its own rate."""
+    if start >= file.frames:
+        return np.zeros(0, np.float32)
+    file.seek(start)
+    return np.asarray(file.read(stop - start, dtype="float32", always_2d=True).mean(axis=1))
