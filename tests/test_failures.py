@@ -57,7 +57,7 @@ def broken(*_: Any) -> None:
         ),
         (["--modell.speed", "3"], "unrecognized arguments: --modell.speed 3. `vocoder fit --help` lists"),
         (["--config", "nowhere.yaml"], "File does not exist.*nowhere.yaml"),
-        (["--data.root", "nowhere"], "A corpus is a folder of audio, but there is none at .*nowhere"),
+        (["--data.root", "nowhere"], "A corpus is a folder of audio, or a manifest .*, but there is none at .*nowhere"),
         (["--trainer.max_steps", "-1", "--model.decay_steps", "5"], "so a run needs an end"),
     ],
 )

@@ -330,7 +330,7 @@ class Tables(Generator):
                         't,abx,"anna,b",c1,c1,c2,a', "t,mos,,c9,,,nan", 't,mos,"x\n,c1,,,3']  # fmt: skip
 
     def case(self, rng: Rng) -> None:
-        from vocoder.data.corpora import read_corpus, read_transcripts
+        from vocoder.data.layouts import read_corpus, read_transcripts
         from vocoder.evaluation.answers import Key, read_answers
         from vocoder.features.statistics import with_statistics
 
