@@ -117,8 +117,6 @@ def test_what_format_1_left_unsaid_means_what_it_meant_whatever_the_defaults_are
     network = NetworkConfig(
         1,
         skip_channels=32,
-        dilation_cycles=2,
-        layers_per_cycle=10,
         sample_channels=32,
         recent_excitations=0,
         distribution=DistributionConfig("mixture_of_logistics", num_components=10),

@@ -140,7 +140,7 @@ def test_a_recipe_speaks_of_itself(tmp_path: Path) -> None:
     page = (folder / "README.md").read_text()
     assert f"--config {folder.as_posix()}/train.yaml" in page
     assert "a frame each 512 samples (11.6 ms)" in page
-    assert "with 7 layers in each cycle of dilations: it sees 69 ms back" in page
+    assert "with 11 layers in each cycle of dilations: it sees 743 ms back" in page
     assert "one step of these layers makes: 8, which divides the hop" in page
 
 

@@ -98,18 +98,19 @@ def test_a_row_of_the_learning_table_is_a_recipe_once_row_sh_has_said_the_rest(m
     assert all(option in (RECIPES / "learning" / "row.sh").read_text() for option in said[::2])
 
 
-@pytest.mark.parametrize("name", ["finetune", "folder", "ljspeech", *VOICES])
+@pytest.mark.parametrize("name", ["finetune", "folder", "learning", "ljspeech", *VOICES])
 def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
     assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64-g8"])
 
 
-def test_the_demo_differs_from_the_default_network_in_width_alone(monkeypatch):
+def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monkeypatch):
     default, demo = to_dict(NETWORKS["wavenet-64-g8"]), parse("demo", monkeypatch).model.hparams["network"]
     assert {name for name in default if default[name] != demo[name]} == {
         "residual_channels",
         "gate_channels",
         "skip_channels",
         "conditioning_channels",
+        "layers_per_cycle",
     }
 
 

@@ -238,8 +238,7 @@ class NetworkConfig:
     """The size and shape of a WaveNet.
 
     The dilated layers may run once for several samples (`samples_per_step`); a small *sample network* then runs once
-    for each, and reads what the layers have not seen yet: the samples that were just drawn. The default sees 69 ms back
-    at 22 050 Hz: eighteen such layers learn as well as twenty that see 743 ms, and faster (docs/learning.md).
+    for each, and reads what the layers have not seen yet: the samples that were just drawn.
 
     Attributes:
         samples_per_step: Samples that one step of the dilated layers makes (G); more than one needs linear prediction.
@@ -268,8 +267,8 @@ class NetworkConfig:
     gate_channels: int = 128
     skip_channels: int = 128
     kernel_size: int = 2
-    dilation_cycles: int = 3
-    layers_per_cycle: int = 6
+    dilation_cycles: int = 2
+    layers_per_cycle: int = 10
     conditioning_channels: int = 64
     context_frames: int = 2
     upsampling_taps: int = 3
@@ -491,8 +490,6 @@ def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
 # One sample per step, its law read from the skip sum by two layers: what WaveNet was before `samples_per_step`.
 _PLAIN = NetworkConfig(
     samples_per_step=1,
-    dilation_cycles=2,
-    layers_per_cycle=10,
     sample_channels=128,
     recent_excitations=0,
     distribution=DistributionConfig("mixture_of_logistics", num_components=10),
@@ -517,7 +514,7 @@ NETWORKS = {
         gate_channels=256,
         skip_channels=256,
         conditioning_channels=128,
-        layers_per_cycle=10,
+        dilation_cycles=3,
         sample_channels=128,
     ),
     # The geometry of r9y9/wavenet_vocoder's egs/mol: 24 layers in 4 stacks, kernel 3, no linear prediction.
