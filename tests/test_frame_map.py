@@ -34,7 +34,7 @@ def test_a_click_stays_where_it_is_in_time(source: str, target: str) -> None:
         power = values[0].exp().mean(dim=0) if bands_first(target).log == "ln" else (10 ** values[0]).mean(dim=0)
         power = power - power.min()
         places.append(float((power * torch.arange(len(power))).sum() / power.sum()))
-    assert abs(places[0] - places[1]) < 0.1  # of a frame
+    assert abs(places[0] - places[1]) < 0.2  # of a frame: half a hop of framing is more
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)

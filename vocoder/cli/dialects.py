@@ -121,7 +121,7 @@ def _pairs() -> str:
     return "\n\n".join(
         [
             *tables,
-            f"{LEGEND}\nMels whose frames are not equally far apart convert approximately at best: `vocoder dialects A` says which.",
+            f"{LEGEND}\nOf mels whose frames are not equally far apart `vocoder dialects A` tells.",
         ]
     )
 

@@ -159,10 +159,9 @@ def convert_mel(
         approximate: Whether an approximation will do where it cannot be exact; `compare` says how good it is.
 
     Returns:
-        As many axes, float32, in the target's layout, on the mel's device. Where the dialects differ in framing only, it
-        is the mel of the waveform delayed by `compare(source, target).delay` samples. Where their frames are not equally
-        far apart, as many as last equally long: frames · source's period / target's, the nearest number; they are
-        interpolated in time, and the waveform is not delayed.
+        As many axes, float32, in the target's layout, on the mel's device. Where only the framing differs, it is the
+        mel of the waveform delayed by `compare(source, target).delay` samples. Where frames are not equally far apart,
+        they are interpolated in time, without a delay: as many as last equally long, the nearest number.
 
     Raises:
         TypeError: An argument is of a wrong kind.

@@ -233,8 +233,8 @@ class Vocoder:
             dialect: What the mel means, if not what `self.mel` says: a name in `vocoder.dialects`, or all its numbers.
                 It is converted; `fits` says in advance how well, and by how many samples the waveform then lags.
             stats: Mean and scale by which the mel is normalised, or their file; see `vocoder.features.statistics`.
-            approximate: Also take a dialect that can only be converted approximately; its frames are interpolated in time
-                where they are not as far apart as the model's.
+            approximate: Also take a dialect that can only be converted approximately; frames that are not as far apart
+                as the model's are interpolated in time.
             progress: Called now and then with the number of samples made since the last call.
 
         Returns:
