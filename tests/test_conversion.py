@@ -21,8 +21,8 @@ from test_features import speech_like
 from vocoder.cli.dialects import WIDTH, add_dialects
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, resample
-from vocoder.features.band_map import BandMap
-from vocoder.features.comparison import LARGEST_ERROR_DB, needs_estimate
+from vocoder.features.band_map import BandMap, needs_estimate
+from vocoder.features.comparison import LARGEST_ERROR_DB
 from vocoder.features.conversion import Converter, compare, convert_mel, make_converter, resolve_dialect
 from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram
@@ -153,14 +153,14 @@ def test_every_approximation_of_real_speech_is_about_as_far_off_as_it_says(sourc
 
 
 def test_a_refusal_names_every_field_that_differs_and_both_values() -> None:
-    for source, target in set(PAIRS) - set(NEAR):
+    for source, target in [*HIDING, ("rayhane", "hifigan")]:
         with pytest.raises(ValueError, match=f"{source} → {target} is refused") as caught:
             make_converter(PRESETS[source], PRESETS[target], approximate=True)
         for field in differing(source, target):
             assert f" {field} " in str(caught.value)
     with pytest.raises(ValueError, match=r"Pass mels of the target's dialect, or train .* `vocoder new-recipe --help`"):
-        make_converter(PRESETS["tacotron2"], PRESETS["speecht5"])
-    with pytest.raises(ValueError, match="sample_rate 22050 Hz → 16000 Hz \\(not convertible\\); f_min 0 Hz → 80 Hz"):
+        make_converter(PRESETS["rayhane"], PRESETS["hifigan"])
+    with pytest.raises(ValueError, match=r"sample_rate 22050 Hz → 16000 Hz \(only approximable\); .*f_min 0 Hz"):
         make_converter(PRESETS["tacotron2"], PRESETS["speecht5"])
 
 

@@ -113,12 +113,17 @@ def _relations(way: str, fits: dict[str, Fit]) -> list[str]:
 
 
 def _pairs() -> str:
-    """A table for each distance between frames: across them nothing converts."""
+    """A table for each distance between frames; `vocoder dialects A` tells of those across them."""
     groups: dict[Fraction, list[str]] = {}
     for name, dialect in CATALOGUE.items():
         groups.setdefault(Fraction(dialect.mel.hop_length, dialect.mel.sample_rate), []).append(name)
     tables = [_table(period, names) for period, names in sorted(groups.items())]
-    return "\n\n".join([*tables, f"{LEGEND}\nMels whose frames are not equally far apart do not convert."])
+    return "\n\n".join(
+        [
+            *tables,
+            f"{LEGEND}\nOf mels whose frames are not equally far apart `vocoder dialects A` tells.",
+        ]
+    )
 
 
 def _table(period: Fraction, names: Sequence[str]) -> str:

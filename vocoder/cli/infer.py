@@ -18,6 +18,7 @@ from vocoder.cli.stream import KEPT, run_stream
 from vocoder.config import MelConfig
 from vocoder.features.audio import FORMATS, find_subtype, save_audio
 from vocoder.features.conversion import resolve_dialect
+from vocoder.features.frame_map import count_frames
 from vocoder.inference.checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 
@@ -154,7 +155,8 @@ def _infer_group(
         Seconds of sound.
     """
     sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
-    samples = sum(_count_frames(mel, dialect) for mel in mels.values()) * model.hop_length
+    frames = sum(count_frames(_count_frames(mel, dialect), dialect, model.mel) for mel in mels.values())
+    samples = frames * model.hop_length
     start, made = perf_counter(), 0
 
     def advance(count: int) -> None:

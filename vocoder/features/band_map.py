@@ -23,13 +23,29 @@ STEPS = 5
 # Of the highest frequency; what resamplers leave above is their filters' slope, and says nothing of what lies beyond.
 UNFILTERED = 0.93
 
+# Where one of these differs, the bands do, and by more than a factor.
+ESTIMATED = (
+    "sample_rate", "n_fft", "win_length", "n_mels", "f_min", "f_max", "mel_scale", "filterbank_sample_rate", "power",
+    "pre_emphasis",
+)  # fmt: skip
+
+
+def needs_estimate(source: MelConfig, target: MelConfig) -> bool:
+    """Whether the target's bands can only be estimated."""
+    return is_other_window(source, target) or any(getattr(source, name) != getattr(target, name) for name in ESTIMATED)
+
+
+def is_other_window(source: MelConfig, target: MelConfig) -> bool:
+    """Whether the windows differ by so much that the bands do."""
+    return "sine" in {source.window, target.window} and source.window != target.window
+
 
 class BandMap:
     """What the bands of one dialect say about those of another.
 
     Args:
         source: Whose bands are given.
-        target: Whose bands are wanted; its frames are as far apart, in seconds, as the source's.
+        target: Whose bands are wanted, of the same frames.
     """
 
     def __init__(self, source: MelConfig, target: MelConfig) -> None:

@@ -6,12 +6,13 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
 from vocoder.config import MelConfig
+from vocoder.features.band_map import is_other_window, needs_estimate
 from vocoder.features.expectation import DECIBELS, expected_error
+from vocoder.features.frame_map import period
 from vocoder.features.values import denormalise, faintest, guard, log_area, normalise, nothing
 
 Fate = Literal["exact", "benign", "approximate", "refused"]
@@ -23,12 +24,6 @@ AUDIBLE_DB = 0.1  # a difference of less is none
 # By so much silence may end up louder without permission: a floor added to bands that were clamped to it. They lie some
 # 100 dB below full scale.
 HARMLESS_DB = 6.1
-
-# Where one of these differs, the bands do, and by more than a factor.
-ESTIMATED = (
-    "sample_rate", "n_fft", "win_length", "n_mels", "f_min", "f_max", "mel_scale", "filterbank_sample_rate", "power",
-    "pre_emphasis",
-)  # fmt: skip
 
 # What decides how faint a band can be; the later ones by moving what is clipped.
 QUIET = ("floor", "guard", "mel_norm", "clip", "shift", "scale", "log")
@@ -72,7 +67,8 @@ class Fit:
         target: The dialect that they are wanted in.
         differences: In the order of `MelConfig`'s fields.
         verdict: `exact`, apart from what is benign; `approximate`; or `refused`.
-        delay: Samples of the target by which its waveform lags the one that the source's mel was taken of.
+        delay: Samples of the target by which its waveform lags the one that the source's mel was taken of; 0 where
+            frames are interpolated in time.
         error_db: Root mean square error to expect, in dB, of bands down to 60 dB below the loudest.
     """
 
@@ -141,7 +137,7 @@ def judge(names: tuple[str, str], source: MelConfig, target: MelConfig) -> Fit:
         if getattr(source, field.name) != getattr(target, field.name)
     )
     fates = {difference.fate for difference in differences}
-    estimated = needs_estimate(source, target)
+    estimated = needs_estimate(source, target) or _is_other_period(source, target)
     error_db = math.inf if "refused" in fates else expected_error(source, target) if estimated else 0.0
     verdict: Verdict = "exact"
     if error_db > LARGEST_ERROR_DB:
@@ -151,9 +147,8 @@ def judge(names: tuple[str, str], source: MelConfig, target: MelConfig) -> Fit:
     return Fit(names, source, target, differences, verdict, _delay(source, target), error_db)
 
 
-def needs_estimate(source: MelConfig, target: MelConfig) -> bool:
-    """Whether the target's bands can only be estimated."""
-    return _is_other_window(source, target) or any(getattr(source, name) != getattr(target, name) for name in ESTIMATED)
+def _is_other_period(source: MelConfig, target: MelConfig) -> bool:
+    return period(source) != period(target)
 
 
 @lru_cache(maxsize=1024)
@@ -169,7 +164,7 @@ def _rise(source: MelConfig, target: MelConfig) -> float:
 
 
 def _delay(source: MelConfig, target: MelConfig) -> int:
-    if source.framing == target.framing:
+    if source.framing == target.framing or _is_other_period(source, target):
         return 0
     half = source if source.framing == "half_hop" else target
     offset = half.n_fft // 2 - (half.n_fft - half.hop_length) // 2
@@ -197,10 +192,10 @@ Rule = Callable[[MelConfig, MelConfig], tuple[Fate, str]]
 
 
 def _timing(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
-    periods = [Fraction(mel.hop_length, mel.sample_rate) for mel in (source, target)]
-    if periods[0] == periods[1]:
+    if not _is_other_period(source, target):
         return "approximate", "bands are estimated; the frames keep their places"
-    return "refused", "frames are {:.5g} ms apart, not {:.5g} ms".format(*(float(1000 * period) for period in periods))
+    apart, wanted = (float(1000 * period(mel)) for mel in (source, target))
+    return "approximate", f"frames are {apart:.5g} ms apart, not {wanted:.5g} ms: interpolated in time"
 
 
 def _estimate(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
@@ -217,12 +212,8 @@ def _highest(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
     return "approximate", "bands are estimated" + (", the last level held where unknown" if above else "")
 
 
-def _is_other_window(source: MelConfig, target: MelConfig) -> bool:
-    return "sine" in {source.window, target.window} and source.window != target.window
-
-
 def _window(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
-    if _is_other_window(source, target):
+    if is_other_window(source, target):
         return "approximate", "bands are estimated"
     return "benign", "0.02 dB on average, at most 0.3 dB between harmonics"
 
@@ -275,6 +266,8 @@ def _faint(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
 
 
 def _framing(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+    if _is_other_period(source, target):
+        return "benign", "made up for while frames are interpolated"
     delay = _delay(source, target)
     return "benign", f"the waveform {say_lag(delay)} ({abs(delay) / target.sample_rate * 1000:.1f} ms)"
 

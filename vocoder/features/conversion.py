@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.features.band_map import BandMap
-from vocoder.features.comparison import Fit, judge, needs_estimate
+from vocoder.features.band_map import BandMap, needs_estimate
+from vocoder.features.comparison import Fit, judge
 from vocoder.features.dialects import DIALECTS
+from vocoder.features.frame_map import retime
 from vocoder.features.layout import to_bands_first
 from vocoder.features.statistics import Stats, with_statistics
 from vocoder.features.values import denormalise, guard, log_area, normalise, silence, unguard
@@ -99,6 +100,7 @@ class Converter:
     """From one dialect to another, each frame by itself.
 
     Takes and gives (batch, n_mels, frames), whatever the dialects' layouts; gives float32, and computes in float64.
+    Frames of another period than the target's `retime` or a `FrameMap` brings to its places before.
     What is digital silence in the source is digital silence in the target.
 
     Args:
@@ -157,8 +159,9 @@ def convert_mel(
         approximate: Whether an approximation will do where it cannot be exact; `compare` says how good it is.
 
     Returns:
-        As many axes, float32, in the target's layout, on the mel's device. Where the dialects differ in framing, it is
-        the mel of the waveform delayed by `compare(source, target).delay` samples.
+        As many axes, float32, in the target's layout, on the mel's device. Where only the framing differs, it is the
+        mel of the waveform delayed by `compare(source, target).delay` samples. Where frames are not equally far apart,
+        they are interpolated in time, without a delay: as many as last equally long, the nearest number.
 
     Raises:
         TypeError: An argument is of a wrong kind.
@@ -166,6 +169,7 @@ def convert_mel(
             differs.
     """
     given, wanted = resolve_dialect(source, stats), resolve_dialect(target, target_stats)
-    converted = make_converter(given, wanted, approximate)(to_bands_first(mel, given))
+    convert = make_converter(given, wanted, approximate)
+    converted = convert(retime(to_bands_first(mel, given), given, wanted))
     converted = converted if mel.ndim == 3 else converted[0]
     return converted if wanted.layout == "bands_first" else converted.transpose(-2, -1).contiguous()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.features.band_map import BandMap
+from vocoder.features.band_map import BandMap, needs_estimate
 from vocoder.features.filterbank import analysis_window, mel_filterbank
+from vocoder.features.frame_map import period, retime
 from vocoder.features.values import faintest
 
 RATE, SECONDS = 48_000, 0.2  # of each sound; a period, so that any rate gets the very same sound
@@ -55,26 +57,43 @@ def _spectral(mel: MelConfig) -> MelConfig:
 
 @lru_cache(maxsize=1024)
 def _error(source: MelConfig, target: MelConfig, told: float) -> float:
-    given, truth = _bands(source), _bands(target)
-    frames = min(len(given), len(truth))
+    moving = period(source) != period(target)
+    given, truth = (_bands(mel, moving).log() for mel in (source, target))
+    given = given.clamp(min=told)
+    if moving:
+        given = _retime(given, source, target)
+    frames = min(given.shape[1], truth.shape[1])
     decibels = DECIBELS / target.power
-    truth = decibels * truth[:frames].log()
-    error = decibels * BandMap(source, target)(given[:frames].log().clamp(min=told)) - truth
+    given, truth = given[:, :frames], decibels * truth[:, :frames]
+    error = decibels * (BandMap(source, target)(given) if needs_estimate(source, target) else given) - truth
     return float(error[truth > truth.max() - RANGE_DB].square().mean().sqrt())
 
 
+def _retime(bands: Tensor, source: MelConfig, target: MelConfig) -> Tensor:
+    """Logs of bands (sounds, frames, n_mels) at the target's period, both dialects' first frames at the same place."""
+    here, there = (replace(mel, framing="centered") for mel in (source, target))
+    return retime(bands.transpose(1, 2), here, there).transpose(1, 2).double()
+
+
 @lru_cache(maxsize=64)
-def _bands(mel: MelConfig) -> Tensor:
-    """Bands (frames, n_mels) of synthetic speech, frame k centred on sample k · hop_length."""
+def _bands(mel: MelConfig, moving: bool) -> Tensor:
+    """Bands (sounds, frames, n_mels) of synthetic speech, frame k centred on sample k · hop_length.
+
+    Sounds that move turn into another and back, within a few milliseconds as a plosive does: what is interpolated
+    between their frames is off there. Those that do not are alike all the time.
+    """
     waveform = _speech_like(mel.sample_rate)
+    if moving:
+        turn = 2 * math.pi * torch.arange(waveform.shape[-1], dtype=torch.float64) / waveform.shape[-1]
+        waveform = torch.lerp(waveform, waveform.roll(1, dims=0), (1 - (20 * turn.cos()).tanh()) / 2)
     waveform = waveform - mel.pre_emphasis * waveform.roll(1, dims=-1)
     time = waveform.shape[-1]
     around = waveform.roll(mel.n_fft // 2, dims=-1).repeat(1, 2 + mel.n_fft // time)[:, : time + mel.n_fft - 1]
     margin = mel.n_fft - mel.win_length
     window = torch.nn.functional.pad(analysis_window(mel), (margin // 2, margin - margin // 2))
-    frames = around.unfold(-1, mel.n_fft, mel.hop_length)[:, ::EVERY]
+    frames = around.unfold(-1, mel.n_fft, mel.hop_length)[:, :: 1 if moving else EVERY]
     spectrum = torch.fft.rfft(frames * window).abs().pow(mel.power)
-    return (spectrum @ mel_filterbank(mel)).flatten(0, 1).clamp(min=1e-30)
+    return (spectrum @ mel_filterbank(mel)).clamp(min=1e-30)
 
 
 def _speech_like(sample_rate: int) -> Tensor:

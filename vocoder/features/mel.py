@@ -115,6 +115,11 @@ def beyond_ends(config: MelConfig) -> tuple[int, int]:
     return beyond // 2, beyond - beyond // 2
 
 
+def first_centre(config: MelConfig) -> int:
+    """Give the sample on which the first frame is centred."""
+    return config.n_fft // 2 - beyond_ends(config)[0]
+
+
 def pre_emphasis(waveform: Tensor, coefficient: float) -> Tensor:
     """y[t] = x[t] - coefficient · x[t-1] along the last axis, x[-1] being 0."""
     emphasised = waveform.clone()

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import MelConfig, WaveformConfig
+from vocoder.config import WaveformConfig
 from vocoder.engines import Engine
+from vocoder.features.frame_map import FrameMap
 from vocoder.inference.batching import Draw, continue_waveform
 from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
 from vocoder.inference.conditioner import Conditioner
@@ -42,7 +43,7 @@ class Stream:
         engine: Generates; streams may share it.
         conditioner: The conditioner of this utterance.
         correction: The correction of this utterance.
-        dialect: Of the mels that will come.
+        frame_map: Of this utterance, from the dialect of the mels that will come.
         waveform: What the network's waveform is.
         draw: Noise of this utterance; see `run_side_by_side`.
         number: Which utterance it is, for its noise.
@@ -50,7 +51,7 @@ class Stream:
 
     Attributes:
         latency: Seconds by which samples lag the end of their frame: those of the frames that the network looks ahead,
-            and those that the correction waits for.
+            those that the correction waits for, and those between which frames of another period lie.
     """
 
     def __init__(
@@ -58,15 +59,16 @@ class Stream:
         engine: Engine,
         conditioner: Conditioner,
         correction: Correction,
-        dialect: MelConfig,
+        frame_map: FrameMap,
         waveform: WaveformConfig,
         draw: Draw,
         number: int,
         temperature: float,
     ) -> None:
-        self.dialect = dialect
+        self.dialect, self._frame_map = frame_map.source, frame_map
         network = engine.network
-        self.latency = (conditioner.margin * network.hop_length + correction.lag) / network.sample_rate
+        lag = (conditioner.margin * network.hop_length + correction.lag) / network.sample_rate
+        self.latency = lag + frame_map.lag
         self._conditioner, self._restore, self._correction = conditioner, Restorer(waveform), correction
         self._unseen: list[Tensor] | None = []  # the first chunks, until they are enough to tell the dialect by
         self._continue = partial(continue_waveform, engine, draw=draw, numbers=[number], temperature=temperature)
@@ -96,7 +98,7 @@ class Stream:
         """
         with self._lock:
             self._check_open()
-            chunk = check_chunk(mel, self.dialect, self._conditioner.seen)
+            chunk = check_chunk(mel, self.dialect, self._frame_map.seen)
             self._look(chunk)
             return self._advance(chunk, last=False)
 
@@ -170,6 +172,7 @@ class Stream:
         return waveform
 
     def _make(self, mel: Tensor, *, last: bool) -> Tensor:
+        mel = self._frame_map.push(mel, last=last)
         conditioning = self._conditioner.push(mel, last=last)
         waveform = self._restore(check_made(self._generate(conditioning)))[0]
         return self._correction.push(waveform, mel, last=last)

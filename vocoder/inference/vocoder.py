@@ -16,6 +16,7 @@ from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key, draw_noise
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
+from vocoder.features.frame_map import FrameMap, retime
 from vocoder.features.statistics import Stats
 from vocoder.inference.batching import Utterance, generate_whole, run_side_by_side
 from vocoder.inference.bundle import Bundle, save_bundle
@@ -232,12 +233,14 @@ class Vocoder:
             dialect: What the mel means, if not what `self.mel` says: a name in `vocoder.dialects`, or all its numbers.
                 It is converted; `fits` says in advance how well, and by how many samples the waveform then lags.
             stats: Mean and scale by which the mel is normalised, or their file; see `vocoder.features.statistics`.
-            approximate: Also take a dialect that can only be converted approximately.
+            approximate: Also take a dialect that can only be converted approximately; frames that are not as far apart
+                as the model's are interpolated in time.
             progress: Called now and then with the number of samples made since the last call.
 
         Returns:
             (time,), or (batch, time) for a batch: float32 in [-1, 1] at `sample_rate` Hz on the model's device;
-            time = frames · hop_length.
+            time = frames · hop_length. Where the dialect's frames are farther apart or closer together than the
+            model's, frames are as many of the model's as last equally long, the nearest number.
 
         Raises:
             TypeError: An argument is of a wrong kind.
@@ -253,7 +256,7 @@ class Vocoder:
         warn_of_other_dialects(mels, source)
         speakers = self._on_device(check_speaker(speaker, self.config, len(mels)))
         numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
-        convert = self._converter(source, approximate)
+        convert, mels = self._converter(source, approximate), retime(mels, source, self.mel)
         conditioner = self._conditioner(convert, voiced_temperature)
         passes = check_passes(correction_passes, self.config)
         runner = self._engine(engine, precision, threads)
@@ -343,7 +346,7 @@ class Vocoder:
         draw = partial(self._noise, seed)
         waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
         for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
-            mel = check_mel(mels[index], source).to(self._device)
+            mel = retime(check_mel(mels[index], source).to(self._device), source, self.mel)
             waveforms[index] = Correction(self.mel, passes, convert).whole(self._restore(waveform[None])[0], mel)
             if finished is not None:
                 finished(index, waveforms[index])
@@ -368,7 +371,8 @@ class Vocoder:
         """Begin an utterance whose mel comes in chunks.
 
         What the stream gives, put together, is what `infer` with the same arguments gives of the whole mel, bit for bit
-        and for any chunks. It lags by `latency`, and needs the same memory after an hour as after a second.
+        and for any chunks. It lags by `latency`, where the frames' period is the model's, or by what the stream's own
+        `latency` says, and needs the same memory after an hour as after a second.
 
         Args:
             seed: As for `infer`.
@@ -402,7 +406,7 @@ class Vocoder:
             self._engine(engine, precision, threads),
             conditioner(self._on_device(speakers)),
             Correction(self.mel, check_passes(correction_passes, self.config), convert),
-            source,
+            FrameMap(source, self.mel),
             self.config.waveform,
             draw=partial(self._noise, check_key("seed", seed)),
             number=check_key("utterance", utterance),
@@ -433,7 +437,7 @@ class Vocoder:
             warned = warned or warn_of_other_dialects(mel, source)
             checked.append(mel)
         return [
-            Utterance(self._condition(conditioner, mel.to(self._device), voice), number)
+            Utterance(self._condition(conditioner, retime(mel.to(self._device), source, self.mel), voice), number)
             for mel, voice, number in zip(checked, voices, numbers, strict=True)
         ]
 

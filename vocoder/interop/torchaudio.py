@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.conversion import resolve_dialect
+from vocoder.features.frame_map import count_frames
 from vocoder.inference.vocoder import Vocoder
 
 
@@ -66,11 +67,14 @@ class TorchaudioVocoder(nn.Module):
             ValueError: As `Vocoder.infer`, or `lengths` does not fit.
         """
         rows = _cut(specgrams, lengths)
-        hop_length = self.vocoder.hop_length
-        waveforms = specgrams.new_zeros(len(rows), specgrams.shape[-1] * hop_length, dtype=torch.float32)
+        waveforms = specgrams.new_zeros(len(rows), self._count_samples(specgrams.shape[-1]), dtype=torch.float32)
         for row, waveform in zip(waveforms, self.vocoder.infer_many(rows, **self.options), strict=True):
             row[: len(waveform)] = waveform
-        return waveforms, None if lengths is None else lengths * hop_length
+        counts = [self._count_samples(row.shape[-1]) for row in rows]
+        return waveforms, None if lengths is None else lengths.new_tensor(counts)
+
+    def _count_samples(self, frames: int) -> int:
+        return count_frames(frames, self.options["dialect"], self.vocoder.mel) * self.vocoder.hop_length
 
 
 def _cut(specgrams: Tensor, lengths: Tensor | None) -> list[Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.engines.native import physical_cores
+from vocoder.features.frame_map import count_frames
 from vocoder.inference.checks import check_mel, check_values, describe_other_dialects
 from vocoder.inference.conditioner import BLOCK_FRAMES
 from vocoder.inference.stream import Stream
@@ -84,7 +85,8 @@ class Studio:
             frames, warning = await self.run(_check, mel, stream, limits)
         pieces = self._make(stream, mel)
         first = await anext(pieces)
-        return _chain(first, pieces), frames * self.model.hop_length, warning
+        made = count_frames(frames, stream.dialect, self.model.mel)
+        return _chain(first, pieces), made * self.model.hop_length, warning
 
     async def run(
         self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
