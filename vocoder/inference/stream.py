@@ -25,7 +25,7 @@ from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_
 from vocoder.inference.conditioner import Conditioner
 from vocoder.inference.correction import Correction
 from vocoder.inference.restoring import Restorer
-from vocoder.inference.solo import run_solo
+from vocoder.inference.solo import run_solo, turn
 from vocoder.model.wavenet import Conditioning
 
 Mel = Tensor | np.ndarray
@@ -172,10 +172,12 @@ class Stream:
         return waveform
 
     def _make(self, mel: Tensor, *, last: bool) -> Tensor:
-        mel = self._frame_map.push(mel, last=last)
-        conditioning = self._conditioner.push(mel, last=last)
+        with turn():
+            mel = self._frame_map.push(mel, last=last)
+            conditioning = self._conditioner.push(mel, last=last)
         waveform = self._restore(check_made(self._generate(conditioning)))[0]
-        return self._correction.push(waveform, mel, last=last)
+        with turn():
+            return self._correction.push(waveform, mel, last=last)
 
     def _generate(self, conditioning: Conditioning | None) -> Tensor:
         if conditioning is None:
