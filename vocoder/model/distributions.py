@@ -200,7 +200,7 @@ class MuLawCategorical(OutputDistribution):
 
 
 def build_distribution(config: DistributionConfig) -> OutputDistribution:
-    """The distribution that a config names."""
+    """Build the distribution that a config names."""
     match config.name:
         case "mixture_of_logistics":
             return MixtureOfLogistics(config.num_components)

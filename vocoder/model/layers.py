@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 
 def operand_dtype(x: Tensor) -> torch.dtype:
-    """The type that matrix products multiply in here: autocast's, or else x's own."""
+    """Give the type in which matrix products multiply here: autocast's where it is enabled, or else x's own."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -150,7 +150,7 @@ class GatedResidualLayer(nn.Module):
         return GatedUnit.apply(a)  # type: ignore[no-untyped-call]
 
     def add_residual(self, x: Tensor, z: Tensor) -> Tensor:
-        """The residual stream after this layer; both arguments (..., channels)."""
+        """Give the residual stream after this layer; both arguments are (..., channels)."""
         if self.residual is None:
             return x
         x = x + self.residual(z)

@@ -53,13 +53,13 @@ class Conditioning:
         return self.scale.shape[1]
 
     def slice_frames(self, start: int, stop: int) -> Conditioning:
-        """The part that frames start to stop depend on."""
+        """Give the part on which the frames from start to stop depend."""
         margin = self.context.shape[1] - self.frames
         by_frame = {name: getattr(self, name)[:, start:stop] for name in FRAME_PARTS}
         return Conditioning(self.context[:, start : stop + margin], **by_frame, speaker=self.speaker)
 
     def select(self, utterances: Tensor) -> Conditioning:
-        """Some utterances of the batch, copied, by their indices."""
+        """Copy some utterances of the batch, chosen by their indices."""
         return Conditioning(*(getattr(self, name)[utterances] for name in PARTS))
 
     @staticmethod
@@ -247,11 +247,11 @@ class WaveNet(nn.Module):
         return Conditioning(self.context_net(mel), coefficients, scale, lag, spread, embedding)
 
     def forward(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None = None) -> Tensor:
-        """Parameters of each sample's law given the true samples before it (teacher forcing).
+        """Give the parameters of each sample's law, given the true samples before it (teacher forcing).
 
         Args:
-            waveform: (batch, frames · hop_length), in [-1, 1).
-            conditioning: Of these frames.
+            waveform: The true samples (batch, frames · hop_length), in [-1, 1).
+            conditioning: The conditioning of these frames.
             past: The `history_length` samples before the first, zero where an utterance begins.
 
         Returns:
