@@ -219,11 +219,11 @@ def _levels_to_caller() -> int:
 
 
 def check_numbers(utterance: int | Sequence[int], batch: int) -> list[int]:
-    """Number of each utterance, which with the seed makes its noise.
+    """Check and list the number of each utterance, which with the seed makes its noise.
 
     Args:
-        utterance: The first one's, or one for each.
-        batch: Number of utterances.
+        utterance: The number of the first utterance, or one number for each.
+        batch: The number of utterances.
 
     Raises:
         TypeError: A number is not an integer.

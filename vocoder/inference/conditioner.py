@@ -68,7 +68,7 @@ class Conditioner:
         return self._advance(self.seen if last else self.seen - self.margin)
 
     def _advance(self, stop: int) -> Conditioning | None:
-        """The conditioning from the frame that is due to another."""
+        """Give the conditioning from the next frame that is due up to the frame `stop`; None if there is none."""
         start, reach = self.done, self.network.config.upsampling_taps - 1
         if stop <= start:
             return None
@@ -109,20 +109,20 @@ class Conditioner:
 
 
 def condition_whole(conditioner: Conditioner, mel: Tensor) -> Conditioning:
-    """The conditioning of an utterance (1, bands, frames) that is there as a whole, by a conditioner of its own."""
+    """Compute the conditioning of a whole utterance (1, bands, frames) by a conditioner of its own."""
     whole = conditioner.push(mel, last=True)
     assert whole is not None  # there is at least one frame
     return whole
 
 
 def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | None = None) -> Iterator[Conditioning]:
-    """The conditioning of utterances (batch, bands, frames), one piece after the other.
+    """Compute the conditioning of utterances (batch, bands, frames), one piece after the other.
 
     Each utterance is conditioned by itself, so that its bits do not depend on the batch.
 
     Args:
-        make: Makes the conditioner of one utterance, from the index of its voice (1,).
-        mels: On the network's device.
+        make: The function that makes the conditioner of one utterance, from the index of its voice (1,).
+        mels: The mels, on the network's device.
         speakers: The index of each utterance's voice (batch,), for networks of several.
     """
     rows = [make(voice) for voice in split_voices(speakers, len(mels))]
@@ -136,5 +136,5 @@ def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | 
 
 
 def split_voices(speakers: Tensor | None, batch: int) -> Sequence[Tensor | None]:
-    """The index of each utterance's voice (1,), from those of a batch; None for networks of a single voice."""
+    """Split the voices of a batch into one index (1,) for each utterance; None for networks of a single voice."""
     return [None] * batch if speakers is None else speakers.split(1)

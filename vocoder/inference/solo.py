@@ -44,7 +44,7 @@ def run_solo(
 
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Of this process: a forked one has none of its parent's threads."""
+    """Give the pool of this process: a forked process has none of its parent's threads."""
     return ThreadPoolExecutor(physical_cores(), thread_name_prefix="vocoder", initializer=_settle)
 
 
