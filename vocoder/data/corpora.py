@@ -194,7 +194,7 @@ def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool =
 
 
 def _divide(utterances: Sequence[Utterance], by_speaker: bool) -> dict[str, list[Utterance]]:
-    """A corpus, or each of its speakers, as `split` does it; what is too small to be divided trains."""
+    """Divide a corpus, or each of its speakers, as `split` does; what is too small to be divided is for training."""
     if any(u.part for u in utterances):
         return _as_declared(utterances)
     groups: dict[str, list[Utterance]] = {}
@@ -213,5 +213,5 @@ def _named(utterances: Sequence[Utterance], corpus: str) -> list[Utterance]:
 
 
 def _hash(utterance: Utterance) -> float:
-    """A number from 0 to 1 that follows from the id."""
+    """Give a number from 0 to 1 that follows from the id."""
     return int.from_bytes(hashlib.sha256(utterance.id.encode()).digest()[:8], "big") / 2**64

@@ -126,7 +126,7 @@ def inspect_recording(path: Path) -> Recording | str:
 
 
 def _measure(mono: npt.NDArray[np.float32], rate: int) -> tuple[float, float, float]:
-    """The level of speech in dB, and seconds of silence before and after it."""
+    """Measure the level of speech in dB, and the seconds of silence before and after it."""
     size = max(1, min(len(mono), round(FRAME_SECONDS * rate)))
     frames = mono[: len(mono) // size * size].reshape(-1, size).astype(np.float64)
     power = np.square(frames).mean(axis=1)

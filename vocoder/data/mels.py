@@ -110,7 +110,7 @@ def find_mels(
 
 
 def _names(corpus: str, utterance: Utterance) -> tuple[str, ...]:
-    """The names that a mel of an utterance may have, without suffix, the most telling first."""
+    """List the names that a mel of an utterance may have, without suffix, the most specific first."""
     return f"{corpus}/{utterance.id}", utterance.id, utterance.id.rsplit("/", 1)[-1], utterance.path.stem
 
 

@@ -51,7 +51,7 @@ def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> 
 
 
 def _read(file: soundfile.SoundFile, start: int, stop: int) -> npt.NDArray[np.float32]:
-    """Samples of a file at its own rate."""
+    """Read samples of a file at its own rate, mixed down to mono."""
     if start >= file.frames:
         return np.zeros(0, np.float32)
     file.seek(start)

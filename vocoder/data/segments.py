@@ -80,7 +80,7 @@ class Cut:
 
 
 def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:
-    """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
+    """Read the samples from start to stop of an utterance, mixed down to mono, times its polarity."""
     first, last = utterance.start + start, utterance.start + stop
     try:
         audio = read_stretch(utterance.path, first, last, sample_rate)
@@ -190,10 +190,10 @@ class Continuing(Sampler[int]):
     Its length is the whole run's, as Lightning counts batches from the run's beginning.
 
     Args:
-        total: Segments in the whole run, all processes together.
-        done: Of these, how many were seen.
-        rank: This process' number among `world_size`.
-        world_size: Processes that share the run.
+        total: The number of segments in the whole run, all processes together.
+        done: The number of these that were seen already.
+        rank: The number of this process among `world_size`.
+        world_size: The number of processes that share the run.
     """
 
     def __init__(self, total: int, *, done: int = 0, rank: int = 0, world_size: int = 1) -> None:
