@@ -94,17 +94,18 @@ class Total:
 
 @dataclass
 class Evaluation:
-    """All of it.
+    """A whole evaluation.
 
     Attributes:
-        facts: What was evaluated and how, for people and for doing it again: model, corpus, split, seed, versions.
-        sample_rate: Of all audio, in Hz.
-        f0_seconds: Between two frames of `Rendition.f0`.
+        facts: The facts about what was evaluated and how, to read and to repeat it: model, corpus, split, seed,
+            versions.
+        sample_rate: The sample rate of all audio, in Hz.
+        f0_seconds: The seconds between two frames of `Rendition.f0`.
         mel: The model's dialect, as in its `config.json`.
-        measures: Those taken, in the order in which they are shown.
-        systems: Names, the recording first, the model second.
-        totals: By system, then by the measure's key.
-        utterances: In the order of the corpus's test split.
+        measures: The measures that were taken, in the order in which they are shown.
+        systems: The names of the systems, the recording first, the model second.
+        totals: The totals by system, then by the measure's key.
+        utterances: The utterances in the order of the corpus's test split.
     """
 
     facts: dict[str, Any]

@@ -41,7 +41,7 @@ def record_path(output: Path, job: Job) -> Path:
 
 
 def read_record(output: Path, job: Job) -> Utterance | str:
-    """What was found of an utterance, or why nothing could be."""
+    """Read what was found of an utterance, or why nothing could be found."""
     raw = json.loads(record_path(output, job).read_text(encoding="utf-8"))
     return raw["problem"] if "problem" in raw else to_utterance(raw)
 
@@ -140,5 +140,5 @@ def work(copier: Copier, job: Job) -> None:
 
 
 def to_json(found: dict[str, Any]) -> str:
-    """A record's text; NaN and infinity, which JSON does not have, are errors."""
+    """Write a record as JSON text; NaN and infinity, which JSON does not have, are errors."""
     return json.dumps(found, allow_nan=False, ensure_ascii=False)
