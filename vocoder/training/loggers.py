@@ -111,7 +111,7 @@ def _drop_lost_steps(path: Path, step: int) -> list[str]:
 
 
 def _wandb_logger(root: Path, options: WandbOptions, *, name: str | None, id_: str | None) -> WandbLogger:
-    """A W&B run that never waits for a prompt: offline when nobody is logged in."""
+    """Make the logger of a W&B run that never waits for a prompt: it is offline without a login."""
     import wandb
 
     root.mkdir(parents=True, exist_ok=True)
