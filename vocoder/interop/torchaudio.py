@@ -22,9 +22,9 @@ class TorchaudioVocoder(nn.Module):
 
     Args:
         vocoder: The model.
-        dialect: Of the mels that will come: of torchaudio's bundles, `tacotron2` for those with Griffin-Lim and
-            `tacotron2-wavernn` for those with WaveRNN; None for the model's own. See `Vocoder.infer`.
-        options: Further arguments for `Vocoder.infer_many`, `seed` or `temperature` say.
+        dialect: The dialect of the mels that will come. Of torchaudio's bundles, those with Griffin-Lim need
+            `tacotron2`, and those with WaveRNN `tacotron2-wavernn`; None for the model's own. See `Vocoder.infer`.
+        options: The further arguments for `Vocoder.infer_many`, for example `seed` or `temperature`.
 
     Example:
         >>> import torchaudio, vocoder  # doctest: +SKIP
@@ -45,7 +45,7 @@ class TorchaudioVocoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveforms, in Hz."""
+        """The sample rate of the waveforms, in Hz."""
         return self.vocoder.sample_rate
 
     def forward(self, specgrams: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -74,7 +74,7 @@ class TorchaudioVocoder(nn.Module):
 
 
 def _cut(specgrams: Tensor, lengths: Tensor | None) -> list[Tensor]:
-    """The rows without their padding."""
+    """Cut the padding off the rows."""
     if specgrams.ndim != 3:
         raise ValueError(f"`specgrams` must be (batch, n_mels, frames), but has shape {tuple(specgrams.shape)}.")
     batch, _, frames = specgrams.shape
