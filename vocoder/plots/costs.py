@@ -26,7 +26,7 @@ class Part:
 
 
 def count_parts(network: WaveNet) -> list[Part]:
-    """The parts in the order of the signal; those after the first take what `vocoder bench` counts."""
+    """Count the parts in the order of the signal; those after the first take what `vocoder bench` counts."""
     config, layers, step = network.config, network.layers, network.samples_per_step
     depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
     speakers = [] if network.speaker_embedding is None else list(network.speaker_embedding.parameters())

@@ -75,7 +75,7 @@ def cut_to_shorter(original: Tensor, copy: Tensor, sample_rate: int) -> tuple[Te
 
 
 def estimate_pitch(waveform: Tensor, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in seconds, and F0 in Hz there, NaN where there is no voice.
+    """Estimate F0 in Hz, NaN where there is no voice; give the times in seconds, and F0 at these times.
 
     Raises:
         ModuleNotFoundError: librosa is not installed.
@@ -102,7 +102,7 @@ def _show_pitch(axis: Axes, waveforms: tuple[Tensor, Tensor], sample_rate: int) 
 
 
 def _label(axes: np.ndarray, dialect: MelConfig) -> None:
-    """The scales that columns share are written once."""
+    """Label the axes; the scales that columns share are written once."""
     for axis in axes[1]:
         label_bands(axis, dialect)
         label_seconds(axis)

@@ -108,15 +108,15 @@ def law_mean(distribution: OutputDistribution, parameters: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def log_density(distribution: OutputDistribution, parameters: Tensor, amplitudes: Tensor) -> Tensor:
-    """Natural log of the probability per unit of amplitude: a level's mass, divided by the level's width.
+    """Give the natural log of the probability per unit of amplitude: a level's mass, divided by the level's width.
 
     Args:
-        distribution: Of the parameters.
-        parameters: (time, num_parameters).
-        amplitudes: (levels, time), in [-1, 1).
+        distribution: The distribution that the parameters describe.
+        parameters: The parameters (time, num_parameters).
+        amplitudes: The amplitudes (levels, time), in [-1, 1).
 
     Returns:
-        (levels, time).
+        The log densities (levels, time).
     """
     # Step by step: a softmax of many levels, at many amplitudes and times at once, would not fit in memory.
     masses = [
