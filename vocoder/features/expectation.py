@@ -49,7 +49,7 @@ def expected_error(source: MelConfig, target: MelConfig) -> float:
 
 
 def _spectral(mel: MelConfig) -> MelConfig:
-    """What bands depend on: the same for many dialects."""
+    """Keep only the fields on which bands depend: they are the same for many dialects."""
     return MelConfig(**{name: getattr(mel, name) for name in SPECTRAL})
 
 
