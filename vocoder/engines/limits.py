@@ -106,7 +106,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Give the steps for which the native engine multiplies a past tap at once: `State::build_layer` in native/state.h."""
+    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in native/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
