@@ -100,13 +100,13 @@ class GatedResidualLayer(nn.Module):
     so that the last columns of V are the paper's U.
 
     Args:
-        residual_channels: Width of x.
-        gate_channels: Width of a; z has half of it.
-        conditioning_channels: Width of h.
-        kernel_size: Taps K.
+        residual_channels: The width of x.
+        gate_channels: The width of a; z has half of it.
+        conditioning_channels: The width of h.
+        kernel_size: The number of taps K.
         dilation: The distance d between taps, in steps.
-        residual_scale: Multiplies x on the way out.
-        is_last: Nobody reads the last layer's x: it has no W_res.
+        residual_scale: The factor on x on the way out.
+        is_last: Whether this is the last layer: its x is never read, so it has no W_res.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class GatedResidualLayer(nn.Module):
         """Run over a whole segment, the past before it taken as zero.
 
         Args:
-            x: Residual stream (batch, time, residual_channels).
-            h: Conditioning (batch, time, conditioning_channels), in the operands' type.
+            x: The residual stream (batch, time, residual_channels).
+            h: The conditioning (batch, time, conditioning_channels), in the operands' type.
 
         Returns:
             The stream for the next layer, and z (batch, time, gate_channels / 2).
