@@ -79,16 +79,16 @@ def generate_whole(
     """Utterances of equal length side by side, of which there is little more in memory than their waveforms.
 
     Args:
-        engine: Generates.
-        conditioning: Piece after piece.
-        frames: In all.
-        draw: Gives the noise.
+        engine: The engine that generates.
+        conditioning: The conditioning, piece after piece.
+        frames: The number of frames in all.
+        draw: The function that gives the noise.
         numbers: Each utterance's, which make its noise.
-        temperature: See `Engine.generate`.
-        progress: See `Engine.generate`.
+        temperature: The factor on the spread of every law; see `Engine.generate`.
+        progress: A function that is told of progress; see `Engine.generate`.
 
     Returns:
-        (batch, frames · hop_length).
+        The waveforms (batch, frames · hop_length).
     """
     hop_length, device = engine.network.hop_length, next(engine.network.parameters()).device
     whole, first = torch.empty(len(numbers), frames * hop_length, device=device), 0

@@ -66,10 +66,10 @@ def save_bundle(
     last: however the writing ends, nothing half-written is ever taken for a model.
 
     Args:
-        folder: Made if need be.
-        config: That the network was built from.
-        network: Whose weights are written.
-        training: Facts to keep with it, as JSON can say them.
+        folder: The folder, made if need be.
+        config: The config from which the network was built.
+        network: The network whose weights are written.
+        training: The facts to keep with it, as JSON can say them.
         dtype: The type of the weights in the file; they are read as float32. float16 keeps eleven bits of each, and
             halves the file.
     """

@@ -247,7 +247,7 @@ def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | N
         batch: Number of utterances.
 
     Returns:
-        (batch,), int64; None for a single voice.
+        The index of each utterance's voice (batch,), int64; None for a single voice.
 
     Raises:
         TypeError: An index is not an integer.

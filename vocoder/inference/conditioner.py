@@ -25,14 +25,14 @@ class Conditioner:
     places; a block that is not complete yet is filled up with copies, and computed again when it is.
 
     Args:
-        network: In eval mode.
-        speaker: Index of the voice (1,), on the network's device, for networks of several.
-        convert: From mels as they come (1, bands, frames) to the network's dialect, frame by frame.
-        voiced_temperature: Factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
+        network: The network, in eval mode.
+        speaker: The index of the voice (1,), on the network's device, for networks of several.
+        convert: The conversion of mels as they come (1, bands, frames) to the network's dialect, frame by frame.
+        voiced_temperature: The factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
 
     Attributes:
-        seen: Frames that have come.
-        done: Frames whose conditioning has been given.
+        seen: The number of frames that have come.
+        done: The number of frames whose conditioning has been given.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Conditioner:
         """Take the next frames.
 
         Args:
-            mel: (1, bands, frames); any number of frames.
+            mel: The mel (1, bands, frames); any number of frames.
             last: No more will come.
 
         Returns:
-            Conditioning of all frames that are determined by now and were not before; None if there are none.
+            The conditioning of all frames that are determined by now and were not before; None if there are none.
         """
         if mel.shape[-1] and self._mel is None:
             self._mel = mel[..., :1].expand(-1, -1, self.margin)

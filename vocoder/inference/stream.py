@@ -84,8 +84,8 @@ class Stream:
                 none.
 
         Returns:
-            (time,), float32 in [-1, 1], on the model's device: the samples that are determined by now and were not
-            before, possibly none.
+            The waveform (time,), float32 in [-1, 1], on the model's device: the samples that are determined by now and
+            were not before, possibly none.
 
         Raises:
             TypeError: As `Vocoder.infer`.

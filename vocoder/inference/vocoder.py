@@ -87,8 +87,9 @@ class Vocoder:
         """Load a model.
 
         Args:
-            model: In this order: a folder made by `save_pretrained` or `vocoder export`; a training checkpoint
-                (`.ckpt`); the name of a voice that ships with the package; a Hugging Face Hub id, `user/name`.
+            model: The model, looked for in this order: a folder made by `save_pretrained` or `vocoder export`; a
+                training checkpoint (`.ckpt`); the name of a voice that ships with the package; a Hugging Face Hub id,
+                `user/name`.
             device: The device to infer on; the CPU if None.
             revision: The branch, tag or commit on the hub.
 
@@ -490,7 +491,7 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
         options: The options of `Vocoder.infer`.
 
     Returns:
-        See `Vocoder.infer`.
+        The waveform; see `Vocoder.infer`.
     """
     vocoder = model if isinstance(model, Vocoder) else _cached(os.fspath(model), stamp(model))
     return vocoder.infer(mel, **options)
