@@ -63,7 +63,7 @@ def write_manifest(file: Path, utterances: Sequence[Utterance], texts: dict[str,
     Args:
         file: The file, replaced if it is there. Paths of files below its folder are relative to it, others absolute.
         utterances: The recordings.
-        texts: What is said, by id, as far as it is known.
+        texts: The text that is spoken, by id, as far as it is known.
     """
     folder = file.absolute().parent
     rows = [_to_row(folder, utterance, texts.get(utterance.id, "")) for utterance in utterances]

@@ -68,7 +68,7 @@ def compare_pair(utterance: Utterance, mels: GivenMels) -> Pairing:
 
     Args:
         utterance: The utterance, with its mel.
-        mels: How that is read.
+        mels: The settings by which that is read.
 
     Raises:
         OSError: A file cannot be read.
@@ -143,8 +143,8 @@ def compare_all(
 
     Args:
         utterances: The utterances, with their mels.
-        mels: How these are read.
-        progress: Called as each is compared.
+        mels: The settings by which these are read.
+        progress: A function that is called as each is compared.
     """
 
     def compare(utterance: Utterance) -> Pairing | None:
@@ -165,7 +165,7 @@ def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) 
 
     Args:
         utterances: The utterances, with their mels.
-        mels: How these are read.
+        mels: The settings by which these are read.
         shift: The shift that is declared; see `vocoder.data.mels.lay_beside`.
 
     Raises:
@@ -187,7 +187,7 @@ def judge(pairings: Mapping[str, Pairing], shift: float) -> str:
     """Say what is wrong with most pairs, and what mends it; empty if they can be trained on.
 
     Args:
-        pairings: Pairs by their utterance's id.
+        pairings: The pairs by their utterance's id.
         shift: The shift that is declared.
     """
     faults = {id_: fault for id_, pairing in pairings.items() if (fault := describe_fault(pairing))}

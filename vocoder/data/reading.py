@@ -29,7 +29,7 @@ def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> 
         path: The file, of any rate.
         start: The first sample, at `sample_rate`.
         stop: The one after the last; fewer come if the file ends before.
-        sample_rate: In Hz; None for the file's own.
+        sample_rate: The sample rate in Hz; None for the file's own.
 
     Raises:
         soundfile.LibsndfileError: It cannot be read.

@@ -24,15 +24,16 @@ LOUDEST = 0.999  # of samples that a gain may make
 
 @dataclass(frozen=True)
 class Cut:
-    """How a piece is taken out of an utterance.
+    """The settings by which a piece is taken out of an utterance.
 
     Attributes:
-        hop_length: Samples per frame; a piece begins and ends between frames.
-        margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
-        edges: How an utterance goes on beyond its ends; see `MelConfig`.
+        hop_length: The number of samples per frame; a piece begins and ends between frames.
+        margin: The samples on each side by which the mel of the piece reaches beyond it, `margin_frames` included.
+        edges: The way in which an utterance goes on beyond its ends; see `MelConfig`.
         speakers: The names of the voices, in the order of their indices; empty for a single one.
-        mels: How the utterances' mels are read, where they are not to be computed.
-        sample_rate: The corpus', in Hz, to which files of other rates are brought as they are read; None for their own.
+        mels: The settings by which the utterances' mels are read, where they are not to be computed.
+        sample_rate: The sample rate of the corpus, in Hz, to which files of other rates are brought as they are read;
+            None for their own.
     """
 
     hop_length: int
@@ -43,7 +44,7 @@ class Cut:
     sample_rate: int | None = None
 
     def frames(self, utterance: Utterance) -> int:
-        """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
+        """Count the whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
         return max(1, utterance.samples // self.hop_length)
 
     def __call__(self, utterance: Utterance, start: int, frames: int) -> Item:
@@ -127,7 +128,7 @@ class RandomSegments(Dataset[Item]):
 
     Args:
         utterances: The utterances to cut from, of one corpus or of several.
-        cut: How a piece is taken out of an utterance.
+        cut: The settings by which a piece is taken out of an utterance.
         frames: The length of a segment.
         seed: The sequence's seed; item i is a function of seed and i alone.
         balance: The power of its length by which a corpus, or a speaker in it, comes up: 1 by its time, 0 all alike.
