@@ -54,12 +54,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Key:
-    """What the codes of a test mean: `key.json`.
+    """The meaning of a test's codes: `key.json`.
 
     Attributes:
-        test: Which test it is of.
+        test: The hash of the test that it belongs to.
         systems: The recording first.
-        codes: Utterance and system, by code.
+        codes: The utterance and the system, by code.
     """
 
     test: str

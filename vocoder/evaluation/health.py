@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """What the yardstick says; of what is no number, bad."""
+        """The judgement by the yardstick; `bad` for what is no number."""
         if self.value <= self.yardstick.good:
             return "good"
         return "suspicious" if self.value <= self.yardstick.bad else "bad"

@@ -64,17 +64,17 @@ class Discrimination:
 
 @dataclass(frozen=True)
 class Results:
-    """All answers to a test, by system in the order of the evaluation. Modes that nobody took are empty.
+    """All answers to a test, by system in the order of the evaluation. Modes that no listener took are empty.
 
     Attributes:
-        mos: Opinions from 1 to 5 (ITU-T P.800).
-        mushra: From 0 to 100 (ITU-R BS.1534-3), of the listeners that are not excluded.
-        abx: Against the recording.
-        excluded: Listeners whose MUSHRA ratings are left out, and why.
-        listeners: Who answered anything.
-        answers: That count, those of excluded listeners with them.
-        replaced: Answers given again later, of which the last counts.
-        foreign: Answers to another test, left out.
+        mos: The opinions from 1 to 5 (ITU-T P.800).
+        mushra: The opinions from 0 to 100 (ITU-R BS.1534-3), of the listeners that are not excluded.
+        abx: The discriminations from the recording.
+        excluded: The listeners whose MUSHRA ratings are left out, and why.
+        listeners: The number of listeners who answered anything.
+        answers: The number of answers that count, with those of excluded listeners.
+        replaced: The number of answers that the same listener gave again later; the last one counts.
+        foreign: The number of answers to another test, which are left out.
     """
 
     mos: dict[str, Opinion]
@@ -132,7 +132,7 @@ def opinion(answers: Sequence[Answer]) -> Opinion:
     the ratings are the values, and it is about what this listener would think of other utterances.
 
     Args:
-        answers: To one mode, of one system, one at least.
+        answers: The answers to one mode, about one system; at least one.
     """
     by_listener: dict[str, list[float]] = defaultdict(list)
     for one in answers:
@@ -152,7 +152,7 @@ def discrimination(answers: Sequence[Answer]) -> Discrimination:
     X is drawn anew in each trial, so guesses are independent whoever makes them: all trials are taken together.
 
     Args:
-        answers: To ABX, of one system, one at least.
+        answers: The answers to ABX, about one system; at least one.
     """
     correct, trials = round(sum(one.value for one in answers)), len(answers)
     interval = binomtest(correct, trials).proportion_ci(CONFIDENCE, method="exact")

@@ -76,8 +76,8 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
     """Copy and measure each utterance, and write `metrics.json`, `.csv` and `.md`, `audio/` and `report/`.
 
     Args:
-        request: What is wanted.
-        progress: Called with the number of utterances that are done, and that there are.
+        request: The request: what is wanted.
+        progress: A function that is called with the number of utterances that are done, and that there are.
 
     Returns:
         All that was found.
@@ -117,7 +117,7 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
 
 
 def plan(request: Request) -> Setting:
-    """How each utterance is copied."""
+    """Plan how each utterance is copied."""
     name = Path(request.model).expanduser().resolve().name.removesuffix(".ckpt")
     if name in (ORIGINAL, GRIFFIN_LIM):
         raise ValueError(f"A model's name must be none of the other systems', but is {name!r}. Rename its folder.")

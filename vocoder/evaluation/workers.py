@@ -63,8 +63,8 @@ def copy_all(copier: Copier, jobs: Sequence[Job], workers: int | None, progress:
     Args:
         copier: Copies in this process, or says how others do.
         jobs: All utterances.
-        workers: Processes at most; None for one on each core.
-        progress: Called with the number of utterances that are done, and that there are.
+        workers: The largest number of processes; None for one on each core.
+        progress: A function that is called with the number of utterances that are done, and that there are.
 
     Raises:
         ChildProcessError: A process died.
