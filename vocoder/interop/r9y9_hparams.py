@@ -70,11 +70,11 @@ def vocoder_config(hparams: Hparams, stats: Stats | None = None, *, conv_in: boo
     """All that they say.
 
     Args:
-        hparams: From `read_hparams`.
-        stats: See `mel_config`.
+        hparams: The hyper-parameters, from `read_hparams`.
+        stats: The statistics; see `mel_config`.
         conv_in: A convolution at frame rate comes before the upsampling. The weights tell: its train.py builds
             ConvInUpsampleNetwork whatever `upsample_net` says.
-        num_speakers: Rows of the speaker table; 0 where there is none.
+        num_speakers: The number of rows of the speaker table; 0 where there is none.
 
     Raises:
         ValueError: Our network cannot be this, or they contradict each other.

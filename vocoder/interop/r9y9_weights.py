@@ -46,8 +46,8 @@ def translate(weights: Weights, network: WaveNet, *, decaying_skips: bool = Fals
     """Translate their weights to ours.
 
     Args:
-        weights: Folded, and complete.
-        network: Whose weights they shall become.
+        weights: The weights, folded and complete.
+        network: The network whose weights they shall become.
         decaying_skips: The sum of skips is multiplied by sqrt(1/2) after each layer but the first: "legacy".
 
     Returns:

@@ -54,8 +54,8 @@ class TorchaudioVocoder(nn.Module):
         Row b is `infer(specgrams[b, :, :lengths[b]], utterance=b)`, whatever the padding holds.
 
         Args:
-            specgrams: (batch, n_mels, frames).
-            lengths: (batch,), the frames that count in each row, from 1 to frames; None for all.
+            specgrams: The mels (batch, n_mels, frames).
+            lengths: The number of frames that count in each row (batch,), from 1 to frames; None for all.
 
         Returns:
             (batch, frames · hop_length), float32 in [-1, 1], 0 beyond the end of each; and (batch,), the samples that
