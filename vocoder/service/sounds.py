@@ -22,7 +22,7 @@ _log = logging.getLogger("uvicorn.error")
 
 
 def to_pcm(waveform: Tensor) -> bytes:
-    """16-bit little-endian samples of a waveform."""
+    """Turn a waveform into 16-bit little-endian samples."""
     return to_levels(waveform).astype("<i2").tobytes()
 
 
@@ -47,7 +47,7 @@ async def encode(pieces: AsyncIterator[bytes], kind: str, samples: int, sample_r
         pieces: The samples, 16-bit little-endian.
         kind: One of `MEDIA_TYPES`.
         samples: The number of samples that will have come.
-        sample_rate: In Hz.
+        sample_rate: The sample rate in Hz.
     """
     if kind == "flac":
         yield await asyncio.to_thread(to_flac, b"".join([piece async for piece in pieces]), sample_rate)
