@@ -15,9 +15,10 @@ class Part:
     """One part of a network.
 
     Attributes:
-        name: For people.
-        parameters: Numbers that are trained.
-        multiply_adds: For each sample; what is done once a frame, or once a step, is spread over its samples.
+        name: The name of the part, for people.
+        parameters: The count of numbers that are trained.
+        multiply_adds: The number of multiply-adds for each sample; what is done once a frame, or once a step, is spread
+            over its samples.
     """
 
     name: str

@@ -30,9 +30,9 @@ def draw_pair(original: Tensor, copy: Tensor, dialect: MelConfig) -> Figure:
     than the pictures show counts as their faintest.
 
     Args:
-        original: (time,), in [-1, 1], at the dialect's sample rate.
-        copy: (time,), as the original, and as long but for less than a second.
-        dialect: In which both are seen.
+        original: The original (time,), in [-1, 1], at the dialect's sample rate.
+        copy: The copy (time,), as the original, and as long but for less than a second.
+        dialect: The dialect in which both are seen.
 
     Raises:
         ModuleNotFoundError: librosa is not installed.

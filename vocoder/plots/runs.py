@@ -28,8 +28,8 @@ class Curve:
     """A metric over a run.
 
     Attributes:
-        steps: (points,), ascending.
-        values: (points,), finite: a run that diverged ends where it did.
+        steps: The steps (points,), ascending.
+        values: The values (points,), finite: a run that diverged ends where it did.
     """
 
     steps: np.ndarray
