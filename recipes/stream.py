@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def chunks(model: Vocoder, corpus: Path, frames: int, size: int) -> Iterator[Tensor]:
-    """The corpus' mel (n_mels, size) at a time, `frames` in all."""
+    """Give the corpus' mel in chunks (n_mels, size), `frames` in all."""
     log_mel = LogMelSpectrogram(replace(model.mel, layout="bands_first"))
     rest, left = torch.empty(model.mel.n_mels, 0), frames
     for utterance in cycle(read_corpus(corpus)):
@@ -87,7 +87,7 @@ def resident_megabytes() -> float:
 
 
 def summary(course: list[tuple[float, float, float]]) -> dict[str, float]:
-    """What the course of sound, wall time and memory comes to; the first minute warms up."""
+    """Summarise the course of sound, wall time and memory; the first minute warms up."""
     sound, wall, memory = np.array(course).T
     settled = memory[sound > min(60, sound[-1] / 2)]
     pace = np.diff(sound) / np.diff(wall)

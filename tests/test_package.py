@@ -80,6 +80,21 @@ def test_the_network_knows_no_lightning_and_no_files():
                 assert name.split(".")[0] not in {"lightning", "soundfile", "yaml", "json", "matplotlib", "pathlib"}
 
 
+def docstrings(path):
+    """The docstrings of a file's module, classes and functions."""
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    nodes = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, kinds))
+    return [text for text in map(ast.get_docstring, nodes) if text]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_docstrings_name_what_they_explain(path):
+    """`network: Of the utterances.` leaves open what of them: a number, their names, a network."""
+    for text in docstrings(path):
+        found = re.search(r"\AOf .*|^ +\**\w+: Of .*|^Returns:\n +Of .*", text, re.MULTILINE)
+        assert found is None, f'{path.relative_to(ROOT)}: {found[0].strip()!r} must say what of it: "The … of …".'
+
+
 def test_architecture_lists_every_module():
     architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     missing = [str(path.relative_to(ROOT)) for path in MODULES if path.name not in architecture]

@@ -31,7 +31,10 @@ HIGHEST_ORDER = 256
 
 
 def _require_types(config: Any) -> None:
-    """A count is an integer, a number finite, a `Literal` one of its names, also when they were read from a file."""
+    """Refuse a count that is no integer, a number that is not finite, and a name that its `Literal` does not have.
+
+    Values read from a file are checked in the same way.
+    """
     for name, hint in get_type_hints(type(config)).items():
         value, choices = getattr(config, name), get_args(hint)
         if value is None and type(None) in choices:
@@ -55,7 +58,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(name: str, value: Any) -> float | tuple[float, ...]:
-    """A number or a tuple of them, of a list or an array: NumPy's and PyTorch's have `tolist`."""
+    """Turn a number, list or array into a number or a tuple of numbers: NumPy's and PyTorch's have `tolist`."""
     value = value.tolist() if hasattr(value, "tolist") else value
     try:
         plain = tuple(float(v) for v in value) if hasattr(value, "__len__") else float(value)
@@ -68,7 +71,7 @@ def _plain(name: str, value: Any) -> float | tuple[float, ...]:
 
 @dataclass(frozen=True)
 class MelConfig:
-    """What a mel spectrogram means, exactly: everything needed to compute one from a waveform, or to read one.
+    """The exact meaning of a mel spectrogram: everything needed to compute one from a waveform, or to read one.
 
     The defaults are HiFi-GAN's dialect at 22 050 Hz (`meldataset.py` of jik876/hifi-gan), which BigVGAN, Matcha-TTS
     and CosyVoice share: the most widely produced mel. A value is computed as
@@ -79,32 +82,35 @@ class MelConfig:
         mel      = (log_band - shift) / scale, then clipped to `clip`
 
     Attributes:
-        sample_rate: Of the waveform, in Hz.
-        n_fft: Length of the Fourier transform, in samples.
-        win_length: Length of the analysis window, in samples, at most `n_fft`.
-        hop_length: Samples per frame.
-        window: `hann` is periodic, `hann_symmetric` is NeMo's; `sine` is its root, half a sample in, of lws.
-        n_mels: Number of bands.
-        f_min: Lower edge of the lowest band, in Hz.
-        f_max: Upper edge of the highest band, in Hz, at most half the sample rate.
-        mel_scale: Formula from Hz to mel.
-        mel_norm: `slaney` gives each filter unit area; `none` leaves unit height.
-        filterbank_sample_rate: Sample rate that the filterbank takes the spectrum for, in Hz, where it is not the
-            waveform's: `f_min` and `f_max` then are in its terms. StyleTTS 2 reads 24 kHz with filters for 16 kHz.
-        power: 1 for magnitude, 2 for power.
-        power_epsilon: Added to |STFT|² before the root.
-        power_floor: Smallest value of |STFT|², before the root.
-        log: `ln`, `log10`, or `db` for 20·log10.
-        guard: How zero is kept out of the logarithm: `clamp` takes the maximum with `floor`, `add` adds it.
-        floor: Smallest band value (clamp), or the value added.
-        shift: Subtracted after the logarithm; one number, or one for each band.
-        scale: Divides after the shift; one number, or one for each band.
-        clip: Lowest and highest value of the result, or None.
-        pre_emphasis: Coefficient of `x[t] - pre_emphasis · x[t-1]` before the analysis; 0 for none.
-        framing: `half_hop` centres frame k on sample (k + ½)·hop_length, so that frames = time / hop_length;
-            `centered` centres it on k·hop_length, so that frames = 1 + time // hop_length.
-        edges: How the waveform goes on beyond its ends: mirrored (`reflect`) or silent (`zero`).
-        layout: Order of the axes at every door: `bands_first` is (n_mels, frames), `frames_first` (frames, n_mels).
+        sample_rate: The sample rate of the waveform, in Hz.
+        n_fft: The length of the Fourier transform, in samples.
+        win_length: The length of the analysis window, in samples, at most `n_fft`.
+        hop_length: The number of samples per frame.
+        window: The analysis window: `hann` is periodic, `hann_symmetric` is NeMo's; `sine` is its root, half a sample
+            in, of lws.
+        n_mels: The number of bands.
+        f_min: The lower edge of the lowest band, in Hz.
+        f_max: The upper edge of the highest band, in Hz, at most half the sample rate.
+        mel_scale: The formula from Hz to mel.
+        mel_norm: The height of the filters: `slaney` gives each filter unit area; `none` leaves unit height.
+        filterbank_sample_rate: The sample rate that the filterbank takes the spectrum for, in Hz, where it is not
+            the waveform's: `f_min` and `f_max` then are in its terms. StyleTTS 2 reads 24 kHz with filters for 16 kHz.
+        power: The exponent of the spectrum: 1 for magnitude, 2 for power.
+        power_epsilon: The number added to |STFT|² before the root.
+        power_floor: The smallest value of |STFT|², before the root.
+        log: The logarithm: `ln`, `log10`, or `db` for 20·log10.
+        guard: The way in which zero is kept out of the logarithm: `clamp` takes the maximum with `floor`, `add` adds
+            it.
+        floor: The smallest band value (clamp), or the value added.
+        shift: The number subtracted after the logarithm; one number, or one for each band.
+        scale: The divisor after the shift; one number, or one for each band.
+        clip: The lowest and the highest value of the result, or None.
+        pre_emphasis: The coefficient of `x[t] - pre_emphasis · x[t-1]` before the analysis; 0 for none.
+        framing: The place of the frames: `half_hop` centres frame k on sample (k + ½)·hop_length, so that frames = time
+            / hop_length; `centered` centres it on k·hop_length, so that frames = 1 + time // hop_length.
+        edges: The way in which the waveform goes on beyond its ends: mirrored (`reflect`) or silent (`zero`).
+        layout: The order of the axes wherever mels come in or go out: `bands_first` is (n_mels, frames),
+            `frames_first` is (frames, n_mels).
     """
 
     sample_rate: int = 22_050
@@ -180,22 +186,22 @@ class MelConfig:
 
     @property
     def filterbank_rate(self) -> int:
-        """Sample rate that the filterbank takes the spectrum for, in Hz."""
+        """The sample rate that the filterbank takes the spectrum for, in Hz."""
         return self.filterbank_sample_rate or self.sample_rate
 
     @property
     def log_factor(self) -> float:
-        """Multiplies a natural logarithm to give this dialect's logarithm."""
+        """The factor that turns a natural logarithm into this dialect's logarithm."""
         return {"ln": 1.0, "log10": 1 / math.log(10), "db": 20 / math.log(10)}[self.log]
 
     @property
     def log_floor(self) -> float:
-        """Logarithm of the floor, before shift and scale: what digital silence becomes at least."""
+        """The logarithm of the floor, before shift and scale: the least value that digital silence takes."""
         return self.log_factor * math.log(self.floor)
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Values that speech at any level can take, after shift and scale; the upper end is rough, the lower a bound.
+        """The range of speech at any level, after shift and scale; the upper end is rough, the lower a bound.
 
         Full-scale noise reaches a band value near 1 (Slaney norm) or some 100 (none); beyond is another dialect.
         """
@@ -217,10 +223,10 @@ class DistributionConfig:
     law, a mixture gains a hundredth of a bit and no sound, and takes longer to train and to draw from.
 
     Attributes:
-        name: `mixture_of_logistics` and `gaussian` are continuous, discretised to 16 bits; `mu_law_categorical`
-            is a softmax over 2**bits mu-law levels, the original WaveNet's.
-        num_components: Of a mixture.
-        bits: Of the mu-law code.
+        name: The kind of law: `mixture_of_logistics` and `gaussian` are continuous, discretised to 16 bits;
+            `mu_law_categorical` is a softmax over 2**bits mu-law levels, the original WaveNet's.
+        num_components: The number of components of a mixture.
+        bits: The number of bits of the mu-law code.
     """
 
     name: Literal["mixture_of_logistics", "gaussian", "mu_law_categorical"] = "gaussian"
@@ -241,24 +247,26 @@ class NetworkConfig:
     for each, and reads what the layers have not seen yet: the samples that were just drawn.
 
     Attributes:
-        samples_per_step: Samples that one step of the dilated layers makes (G); more than one needs linear prediction.
-        residual_channels: Width of the stream that runs through all layers (x).
-        gate_channels: Width before the gate: half filter, half gate; even.
-        skip_channels: Width of the sum of all layers' outputs (s).
-        kernel_size: Taps of each dilated convolution, at least 2.
-        dilation_cycles: How often the dilations 1, 2, 4, … start again ("stacks" elsewhere).
-        layers_per_cycle: Dilations in one cycle ("layers / stacks" elsewhere).
-        conditioning_channels: Width of the mel after the context network (h).
-        context_frames: Mel frames on each side that the context network sees.
-        upsampling_taps: Frames that one sample's conditioning is interpolated from; odd.
-        residual_scale: Multiplies x after each layer; r9y9 uses sqrt(1/2).
-        skip_scale: Multiplies the skip sum; None for sqrt(1 / layers).
-        sample_channels: Width of the sample network.
-        recent_excitations: Last excitations that the sample network reads, with the sample before, the linear
-            prediction and the echo; 0 if it reads nothing but the dilated layers.
-        linear_prediction_order: Past samples of the linear predictor read from the mel; 0 for a plain WaveNet.
-        num_speakers: Size of the speaker table; 0 for a single voice.
-        speaker_channels: Width of a speaker's embedding (g).
+        samples_per_step: The number of samples that one step of the dilated layers makes (G); more than one needs
+            linear prediction.
+        residual_channels: The width of the stream that runs through all layers (x).
+        gate_channels: The width before the gate: half filter, half gate; even.
+        skip_channels: The width of the sum of all layers' outputs (s).
+        kernel_size: The number of taps of each dilated convolution, at least 2.
+        dilation_cycles: The number of cycles: how often the dilations 1, 2, 4, … are run through ("stacks" elsewhere).
+        layers_per_cycle: The number of dilations in one cycle ("layers / stacks" elsewhere).
+        conditioning_channels: The width of the mel after the context network (h).
+        context_frames: The number of mel frames on each side that the context network sees.
+        upsampling_taps: The number of frames from which one sample's conditioning is interpolated; odd.
+        residual_scale: The factor on x after each layer; r9y9 uses sqrt(1/2).
+        skip_scale: The factor on the skip sum; None for sqrt(1 / layers).
+        sample_channels: The width of the sample network.
+        recent_excitations: The number of the last excitations that the sample network reads, with the sample before,
+            the linear prediction and the echo; 0 if it reads nothing but the dilated layers.
+        linear_prediction_order: The number of past samples of the linear predictor read from the mel; 0 for a plain
+            WaveNet.
+        num_speakers: The size of the speaker table; 0 for a single voice.
+        speaker_channels: The width of a speaker's embedding (g).
         distribution: The law of one sample.
     """
 
@@ -313,7 +321,7 @@ class NetworkConfig:
             )
 
     def _check_reach(self) -> None:
-        """There are not too many layers, and none looks too far back."""
+        """Refuse too many layers, and a layer that looks too far back."""
         layers = self.dilation_cycles * self.layers_per_cycle
         _require(
             layers <= MOST_LAYERS,
@@ -327,12 +335,12 @@ class NetworkConfig:
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Distance between the taps of each layer, in steps: 1, 2, 4, …, started again in every cycle."""
+        """The distance between the taps of each layer, in steps: 1, 2, 4, …, started again in every cycle."""
         return tuple(2**layer for layer in range(self.layers_per_cycle)) * self.dilation_cycles
 
     @property
     def receptive_field(self) -> int:
-        """Past samples that one prediction sees through the layers; what they read is itself of a longer past.
+        """The number of past samples that one prediction sees through the layers; what they read has a longer past.
 
         The linear predictor adds its order, and the echo (`vocoder.model.pitch`) one pitch period.
         """
@@ -340,13 +348,13 @@ class NetworkConfig:
 
     @property
     def margin_frames(self) -> int:
-        """Mel frames on each side that the conditioning of a frame depends on: the look-ahead, in frames."""
+        """The number of mel frames on each side on which a frame's conditioning depends: the look-ahead, in frames."""
         return self.context_frames + self.upsampling_taps // 2
 
 
 @dataclass(frozen=True)
 class WaveformConfig:
-    """What the network's waveform is, seen from the true one: `gain · (x[t] - pre_emphasis · x[t-1])`.
+    """The relation of the network's waveform to the true one: `gain · (x[t] - pre_emphasis · x[t-1])`.
 
     The mel is the true one's. Ours are modelled as recorded; r9y9/wavenet_vocoder's are not.
 
@@ -369,15 +377,15 @@ MOST_PASSES = 16  # of a correction: by then nothing changes any more
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a waveform departs from what the network's own law gives.
+    """The numbers by which a waveform departs from what the network's own law gives.
 
     A network that was trained for a finite time is less sure of the next sample than it could be. In voiced speech that
     is heard as hoarseness; so vocoders sharpen the law there: LP-WaveNet (Hwang et al. 2020) multiplies its spread by
     0.85, iLPCNet (Hwang et al. 2020) by 0.7. Unvoiced speech is noise, and needs the whole spread.
 
     Attributes:
-        voiced_temperature: Factor on the spread of each sample's law where the mel is voiced, above 0 and at most 1;
-            1 samples the network's own law.
+        voiced_temperature: The factor on the spread of each sample's law where the mel is voiced, above 0 and at most
+            1; 1 samples the network's own law.
         correction_passes: The number of passes that bring the waveform's mel nearer to the one that was given, from 0
             to 16; see `vocoder.inference.correction`. 0 leaves the samples as they were drawn.
     """
@@ -433,9 +441,9 @@ class VocoderConfig:
 
     Attributes:
         mel: The dialect that the network was trained on.
-        network: Its size and shape.
-        waveform: What it was trained to generate.
-        sampling: How a waveform departs from what its laws give.
+        network: The size and shape of the network.
+        waveform: The kind of waveform that it was trained to generate.
+        sampling: The numbers by which a waveform departs from what its laws give.
         speakers: The names of its voices, in the order of the network's speaker table; empty for a single voice, and
             for several that have numbers only.
     """
@@ -463,7 +471,7 @@ class VocoderConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain dicts, lists, numbers and strings: what a checkpoint may hold and JSON can say."""
+    """Turn a config into plain dicts, lists, numbers and strings: what a checkpoint may hold and JSON can say."""
     return dataclasses.asdict(config)
 
 

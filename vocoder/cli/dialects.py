@@ -48,7 +48,7 @@ def _dialects(options: argparse.Namespace) -> None:
 
 
 def find_dialect(name: str) -> MelConfig:
-    """The dialect of that name, or the one that a model of that name takes."""
+    """Find the dialect of that name, or the one that a model of that name takes."""
     is_model = Path(name).exists() or name in voices() or is_hub_id(name)
     return load_model(name).config.mel if is_model and name not in DIALECTS else resolve_dialect(name)
 
@@ -113,7 +113,7 @@ def _relations(way: str, fits: dict[str, Fit]) -> list[str]:
 
 
 def _pairs() -> str:
-    """A table for each distance between frames; `vocoder dialects A` tells of those across them."""
+    """Format a table for each distance between frames; `vocoder dialects A` tells of those across them."""
     groups: dict[Fraction, list[str]] = {}
     for name, dialect in CATALOGUE.items():
         groups.setdefault(Fraction(dialect.mel.hop_length, dialect.mel.sample_rate), []).append(name)

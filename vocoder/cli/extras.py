@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def needing(extra: str, doing: str) -> Iterator[None]:
-    """Within, a package that is not installed is an error that says which extra brings it.
+    """Turn a package that is not installed into an error that says which extra brings it.
 
     Args:
-        extra: Of `pip install vocoder[…]`.
-        doing: Begins the sentence.
+        extra: The name of the extra, as in `pip install vocoder[…]`.
+        doing: The beginning of the error's sentence: what needs the package.
 
     Raises:
         ModuleNotFoundError: A package is missing. An error that says already what to do, or is about a module of our

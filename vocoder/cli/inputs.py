@@ -75,7 +75,7 @@ def _is_made(audio: Path, mels: Collection[Path]) -> bool:
 
 
 def read_mel(path: Path, dialect: MelConfig) -> Tensor:
-    """The mel in a file, or of the speech in it: (n_mels, frames), or as the dialect has it.
+    """Read the mel in a file, or compute that of the speech in it: (n_mels, frames), or as the dialect has it.
 
     Raises:
         OSError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""What an utterance is, which of a corpus are fit for training, and which are held out."""
+"""Utterances: which of a corpus are fit for training, and which are held out."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Utterance:
     """One recording.
 
     Attributes:
-        id: Its name within the corpus, which stays inside; decides which split it belongs to. What is made of it has
-            the same name in other folders.
+        id: The name of the recording within the corpus, which stays inside; decides which split it belongs to. What is
+            made of it has the same name in other folders.
         path: The audio file.
-        samples: Its length, at the corpus' rate; 0 before it was checked.
+        samples: The length of the recording in samples, at the corpus' rate; 0 before it was checked.
         corpus: The name of the corpus that it is from, where there are several.
-        polarity: 1, or -1 to read it upside down; see `vocoder.data.polarity`.
+        polarity: The factor on its samples: 1, or -1 to turn it upside down; see `vocoder.data.polarity`.
         speaker: The name of who speaks; empty where that is not known, or does not matter.
         mel: The file of its mel, where that is not to be computed.
         file_rate: The sample rate of its file, in Hz; 0 before it was checked.
@@ -73,8 +73,8 @@ def check_corpus(utterances: Sequence[Utterance], sample_rate: int) -> tuple[lis
     """Read every file once, with as many threads as there are cores, and tell the usable from the rest.
 
     Args:
-        utterances: From `vocoder.data.layouts.read_corpus`.
-        sample_rate: That the mel asks for, in Hz; files of other rates are resampled when they are read.
+        utterances: The utterances from `vocoder.data.layouts.read_corpus`.
+        sample_rate: The sample rate that the mel needs, in Hz; files of other rates are resampled when they are read.
 
     Returns:
         The usable ones with their lengths at that rate, and why each of the others is not, by path.
@@ -168,7 +168,7 @@ def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool =
     """Divide one corpus or several, each by itself, so that an utterance's part does not depend on what lies beside it.
 
     Args:
-        corpora: Utterances by their corpus' name, which then stands before their ids if there are several.
+        corpora: The utterances by their corpus' name, which then stands before their ids if there are several.
         by_speaker: Whether each speaker is divided by themselves, so that each is in every part.
 
     Returns:
@@ -194,7 +194,7 @@ def split_each(corpora: Mapping[str, Sequence[Utterance]], *, by_speaker: bool =
 
 
 def _divide(utterances: Sequence[Utterance], by_speaker: bool) -> dict[str, list[Utterance]]:
-    """A corpus, or each of its speakers, as `split` does it; what is too small to be divided trains."""
+    """Divide a corpus, or each of its speakers, as `split` does; what is too small to be divided is for training."""
     if any(u.part for u in utterances):
         return _as_declared(utterances)
     groups: dict[str, list[Utterance]] = {}
@@ -213,5 +213,5 @@ def _named(utterances: Sequence[Utterance], corpus: str) -> list[Utterance]:
 
 
 def _hash(utterance: Utterance) -> float:
-    """A number from 0 to 1 that follows from the id."""
+    """Give a number from 0 to 1 that follows from the id."""
     return int.from_bytes(hashlib.sha256(utterance.id.encode()).digest()[:8], "big") / 2**64

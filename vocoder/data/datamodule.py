@@ -60,7 +60,7 @@ class VocoderDataModule(LightningDataModule):
         mel_shift: The frames by which these are early, in halves: frame k describes the audio's frame k + mel_shift.
 
     Attributes:
-        speaker_names: As given, or found; empty for a single voice.
+        speaker_names: The names that were given, or found; empty for a single voice.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class VocoderDataModule(LightningDataModule):
         log_rates([u for utterances in corpora.values() for u in utterances], self.mel.sample_rate)
 
     def _list(self) -> dict[str, list[Utterance]]:
-        """All utterances by corpus, with their speakers if the model has several."""
+        """Read all utterances by corpus, with their speakers if the model has several."""
         corpora = read_corpora(self.roots)
         if not self.speaker_names:
             return {name: [replace(u, speaker="") for u in utterances] for name, utterances in corpora.items()}
@@ -130,7 +130,7 @@ class VocoderDataModule(LightningDataModule):
         return corpora
 
     def _find_mels(self, corpora: dict[str, list[Utterance]]) -> dict[str, list[Utterance]]:
-        """The utterances that have a mel, with it."""
+        """Give the utterances that have a mel, with it."""
         if self.augmentation != Augmentation():
             raise CorpusError("A given mel is of the recording as it is, but data.gain_db changes that. Leave it out.")
         named = [bool(u.mel) for utterances in corpora.values() for u in utterances]
@@ -186,7 +186,7 @@ class VocoderDataModule(LightningDataModule):
             log.warning("No utterance is for validation of %s: with fewer than three, all are for training.", some(few))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Loader of the rest of the run: begins at the step that the trainer has come to."""
+        """Give the loader of the rest of the run, which begins at the step that the trainer has come to."""
         trainer = self.trainer
         assert trainer is not None
         segments = RandomSegments(
@@ -214,11 +214,11 @@ class VocoderDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Loader of held-out utterances, one at a time, always the same in the same order."""
+        """Give the loader of held-out utterances, one at a time, always the same in the same order."""
         return self._whole("validation")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Loader of the utterances that no decision was made on."""
+        """Give the loader of the utterances on which no decision was based."""
         return self._whole("test")
 
     def _whole(self, name: str) -> DataLoader[Any]:

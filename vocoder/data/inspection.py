@@ -29,16 +29,16 @@ ODD_LEVEL_DB = 12.0  # from the corpus' median: more is odd
 
 @dataclass(frozen=True)
 class Recording:
-    """What is found of a recording.
+    """The facts that are found of a recording.
 
     Attributes:
-        seconds: Its length.
-        sample_rate: In Hz.
-        channels: Their number.
+        seconds: The length of the recording, in seconds.
+        sample_rate: The sample rate in Hz.
+        channels: The number of channels.
         level_db: The level of speech, in dB of full scale; -inf for silence.
         clipped: Whether its peaks are cut off.
-        begin: Seconds of silence before the first sound.
-        end: Seconds of silence after the last.
+        begin: The seconds of silence before the first sound.
+        end: The seconds of silence after the last.
         digest: The same for the same samples, whatever the file's name and format.
     """
 
@@ -59,11 +59,11 @@ class Recording:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is found of a corpus.
+    """The facts that are found of a corpus.
 
     Attributes:
-        recordings: By utterance's id, of those that can be read.
-        unreadable: Why the others cannot, by id.
+        recordings: The facts of each recording that can be read, by the utterance's id.
+        unreadable: The reasons why the others cannot be read, by id.
     """
 
     recordings: Mapping[str, Recording]
@@ -92,7 +92,7 @@ def inspect_corpus(utterances: Sequence[Utterance], progress: Callable[[], objec
 
     Args:
         utterances: The corpus.
-        progress: Called as each is read.
+        progress: A function that is called as each is read.
     """
 
     def inspect_one(utterance: Utterance) -> Recording | str:
@@ -126,7 +126,7 @@ def inspect_recording(path: Path) -> Recording | str:
 
 
 def _measure(mono: npt.NDArray[np.float32], rate: int) -> tuple[float, float, float]:
-    """The level of speech in dB, and seconds of silence before and after it."""
+    """Measure the level of speech in dB, and the seconds of silence before and after it."""
     size = max(1, min(len(mono), round(FRAME_SECONDS * rate)))
     frames = mono[: len(mono) // size * size].reshape(-1, size).astype(np.float64)
     power = np.square(frames).mean(axis=1)

@@ -136,7 +136,7 @@ def _ljspeech(root: Path) -> list[Utterance]:
 
 
 def _read_metadata(file: Path) -> dict[str, dict[str, str]]:
-    """The rows of LJSpeech's `metadata.csv` by id: `text`, and `speaker` if the first line names such a column."""
+    """Read LJSpeech's `metadata.csv` by id: `text`, and `speaker` if the first line names such a column."""
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.strip()]
     header = rows.pop(0) if rows and {"id", "speaker"} <= set(rows[0]) else []
@@ -156,7 +156,7 @@ def _vctk(root: Path) -> list[Utterance]:
 
 
 def _libritts_subsets(root: Path) -> list[str]:
-    """The subsets that are there, where a folder holds nothing else; of training's only, if there are any."""
+    """List LibriTTS' subsets in a folder that holds nothing else; only the training subsets, if there are any."""
     folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if not folders or not folders <= set(LIBRITTS_SUBSETS):
         return []
@@ -196,7 +196,7 @@ def describe_foreign(root: Path) -> str:
 
 
 def read_transcripts(root: str | Path, utterances: Sequence[Utterance]) -> dict[str, str]:
-    """What is said, by id: by LJSpeech's `metadata.csv`, VCTK's `txt/`, LibriTTS' `.normalized.txt`, a manifest."""
+    """Read what is said, by id, from `metadata.csv` (LJSpeech), `txt/` (VCTK), `.normalized.txt` or a manifest."""
     root = Path(root).expanduser()
     if root.is_file():
         return read_texts(root)

@@ -53,7 +53,7 @@ def read_manifest(file: Path) -> list[Utterance]:
 
 
 def read_texts(file: Path) -> dict[str, str]:
-    """What is said, by id."""
+    """Read what is said, by id."""
     return {_to_utterance(file, line, row).id: row["text"] for line, row in _read_rows(file) if row.get("text")}
 
 
@@ -63,7 +63,7 @@ def write_manifest(file: Path, utterances: Sequence[Utterance], texts: dict[str,
     Args:
         file: The file, replaced if it is there. Paths of files below its folder are relative to it, others absolute.
         utterances: The recordings.
-        texts: What is said, by id, as far as it is known.
+        texts: The text that is spoken, by id, as far as it is known.
     """
     folder = file.absolute().parent
     rows = [_to_row(folder, utterance, texts.get(utterance.id, "")) for utterance in utterances]
@@ -93,7 +93,7 @@ def _to_row(folder: Path, utterance: Utterance, text: str) -> Row:
 
 
 def _read_rows(file: Path) -> Iterator[tuple[int, Row]]:
-    """The number of each row's line, and what it says; what it leaves empty is not there."""
+    """Read the number of each row's line, and its cells by column; an empty cell is left out."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -27,7 +27,7 @@ SLACK = 5
 
 @dataclass(frozen=True)
 class GivenMels:
-    """How mels are read from files.
+    """The settings by which mels are read from files.
 
     Attributes:
         dialect: The dialect that they are of; its `layout` is the files'.
@@ -76,7 +76,7 @@ def find_mels(
         folder: The folder of the mels, as a tree like the corpora's or flat.
 
     Returns:
-        Those that have a mel, with it, and the ids of those that have none.
+        The utterances that have a mel, with it, and the ids of those that have none.
 
     Raises:
         CorpusError: There is no such folder, a corpus has no mels in it, or two utterances share one.
@@ -110,7 +110,7 @@ def find_mels(
 
 
 def _names(corpus: str, utterance: Utterance) -> tuple[str, ...]:
-    """The names that a mel of an utterance may have, without suffix, the most telling first."""
+    """List the names that a mel of an utterance may have, without suffix, the most specific first."""
     return f"{corpus}/{utterance.id}", utterance.id, utterance.id.rsplit("/", 1)[-1], utterance.path.stem
 
 
@@ -138,7 +138,7 @@ def lay_beside(
 
     Args:
         utterances: The utterances, with their lengths and mels.
-        mels: How the mels are read.
+        mels: The settings by which the mels are read.
         shift: The frames by which mels are early: frame k describes the samples from (k + shift) · hop_length on.
 
     Returns:

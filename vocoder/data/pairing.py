@@ -44,15 +44,15 @@ NEAR, NEARER = 0.15, 0.75
 
 @dataclass(frozen=True)
 class Pairing:
-    """How a given mel lies beside its recording.
+    """The place of a given mel beside its recording.
 
     Attributes:
-        frames: The number of its frames.
-        expected: The number that the recording has in this dialect.
-        shift: The frames by which it is early: its frame k looks like the recording's k + shift. In halves.
-        correlation: Of both at that shift, from -1 to 1.
-        dynamics: Its deviation over that of the recording's own.
-        level_db: By how much it is louder, in dB, if it is of the dialect.
+        frames: The number of frames of the given mel.
+        expected: The number of frames that the recording has in this dialect.
+        shift: The number of frames by which it is early, in halves: its frame k looks like the recording's k + shift.
+        correlation: The correlation of both at that shift, from -1 to 1.
+        dynamics: The deviation of the given mel divided by that of the recording's own.
+        level_db: The level in dB by which the given mel is louder, if it is of the dialect.
     """
 
     frames: int
@@ -68,7 +68,7 @@ def compare_pair(utterance: Utterance, mels: GivenMels) -> Pairing:
 
     Args:
         utterance: The utterance, with its mel.
-        mels: How that is read.
+        mels: The settings by which that is read.
 
     Raises:
         OSError: A file cannot be read.
@@ -89,7 +89,7 @@ def compare_pair(utterance: Utterance, mels: GivenMels) -> Pairing:
 
 
 def _lay_over(given: Tensor, waveform: Tensor, dialect: MelConfig) -> tuple[int, float, Tensor, Tensor] | None:
-    """The lag in half frames and the correlation at which both agree best, and both there; None if too short."""
+    """Find the lag in half frames where both agree best, the correlation there, and both there; None if too short."""
     own, given = _at_half_hops(waveform, dialect), given[:, :MOST_FRAMES].double()
     best = None
     for lag in sorted(range(-2 * FURTHEST, 2 * FURTHEST + 1), key=abs):
@@ -100,7 +100,7 @@ def _lay_over(given: Tensor, waveform: Tensor, dialect: MelConfig) -> tuple[int,
 
 
 def _at_half_hops(waveform: Tensor, dialect: MelConfig) -> Tensor:
-    """The recording's mel (n_mels, 2 · frames) at every half hop."""
+    """Compute the recording's mel (n_mels, 2 · frames) at every half hop."""
     log_mel = LogMelSpectrogram(replace(dialect, layout="bands_first"))
     enough = (MOST_FRAMES + FURTHEST) * dialect.hop_length
     even, odd = (log_mel(waveform[None, offset : offset + enough])[0] for offset in (0, dialect.hop_length // 2))
@@ -109,7 +109,7 @@ def _at_half_hops(waveform: Tensor, dialect: MelConfig) -> Tensor:
 
 
 def _over(given: Tensor, own: Tensor, lag: int) -> tuple[Tensor, Tensor]:
-    """What of both lies at the same time if frame k of the one is half frame 2k + lag of the other."""
+    """Cut out what lies at the same time in both, if frame k of the given mel is half frame 2k + lag of the own one."""
     first = max(0, math.ceil(-lag / 2))
     last = min(given.shape[1], (own.shape[1] - lag + 1) // 2)
     count = max(0, last - first)
@@ -143,8 +143,8 @@ def compare_all(
 
     Args:
         utterances: The utterances, with their mels.
-        mels: How these are read.
-        progress: Called as each is compared.
+        mels: The settings by which these are read.
+        progress: A function that is called as each is compared.
     """
 
     def compare(utterance: Utterance) -> Pairing | None:
@@ -165,7 +165,7 @@ def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) 
 
     Args:
         utterances: The utterances, with their mels.
-        mels: How these are read.
+        mels: The settings by which these are read.
         shift: The shift that is declared; see `vocoder.data.mels.lay_beside`.
 
     Raises:
@@ -187,7 +187,7 @@ def judge(pairings: Mapping[str, Pairing], shift: float) -> str:
     """Say what is wrong with most pairs, and what mends it; empty if they can be trained on.
 
     Args:
-        pairings: Pairs by their utterance's id.
+        pairings: The pairs by their utterance's id.
         shift: The shift that is declared.
     """
     faults = {id_: fault for id_, pairing in pairings.items() if (fault := describe_fault(pairing))}
@@ -250,14 +250,14 @@ def guess(utterance: Utterance, mels: GivenMels) -> str:
 
 
 def _guess_by_values(given: Tensor, dialect: MelConfig) -> str:
-    """The likeliest other dialect by the mel alone; empty if there is none."""
+    """Name the likeliest other dialect by the mel alone; empty if there is none."""
     names = guess_dialect(given[None], dialect.n_mels)
     other = (n for n in names if any(getattr(CATALOGUE[n].mel, one) != getattr(dialect, one) for one in VALUES))
     return next(other, "")
 
 
 def _difference(given: Tensor, waveform: Tensor, dialect: MelConfig) -> float:
-    """The root mean square of what differs from the recording's own mel in a dialect, in the given one's deviations."""
+    """Measure the root mean square difference from the recording's own mel in a dialect, in that mel's deviations."""
     laid = _lay_over(given, waveform, dialect)
     if laid is None:
         return math.inf

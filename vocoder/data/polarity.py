@@ -37,7 +37,7 @@ def estimate_polarity(utterances: Sequence[Utterance], mel: MelConfig) -> int:
 
 
 def _skewness(utterance: Utterance, mel: MelConfig) -> float:
-    """The skewness of an utterance's excitation where it is louder than usual: there it is voiced, mostly."""
+    """Measure the skewness of an utterance's excitation where it is louder than usual, and so is mostly voiced."""
     waveform = torch.from_numpy(read_stretch(utterance.path, 0, int(SECONDS * mel.sample_rate), mel.sample_rate))[None]
     frames = waveform.shape[1] // mel.hop_length
     if waveform.shape[1] < mel.n_fft:

@@ -18,7 +18,7 @@ def download_ljspeech(folder: Path) -> Path:
     """Fetch and unpack LJSpeech-1.1 (2.6 GB, public domain), with a progress bar; its checksum is verified.
 
     Args:
-        folder: Becomes the parent of `LJSpeech-1.1/`.
+        folder: The folder that becomes the parent of `LJSpeech-1.1/`.
 
     Returns:
         The corpus' folder.
@@ -49,12 +49,12 @@ def resample_folder(source: Path, target: Path, sample_rate: int) -> int:
     """Convert all audio below a folder to mono 16-bit FLAC of another rate, and copy the lists (`*.csv`) beside it.
 
     Args:
-        source: Any folder.
+        source: The folder to convert; any folder.
         target: The same tree; files that are there already are left alone.
-        sample_rate: In Hz.
+        sample_rate: The sample rate of the copies, in Hz.
 
     Returns:
-        How many files were converted.
+        The number of files that were converted.
 
     Raises:
         ValueError: There is no audio, or a file is damaged.

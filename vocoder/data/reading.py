@@ -29,7 +29,7 @@ def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> 
         path: The file, of any rate.
         start: The first sample, at `sample_rate`.
         stop: The one after the last; fewer come if the file ends before.
-        sample_rate: In Hz; None for the file's own.
+        sample_rate: The sample rate in Hz; None for the file's own.
 
     Raises:
         soundfile.LibsndfileError: It cannot be read.
@@ -51,7 +51,7 @@ def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> 
 
 
 def _read(file: soundfile.SoundFile, start: int, stop: int) -> npt.NDArray[np.float32]:
-    """Samples of a file at its own rate."""
+    """Read samples of a file at its own rate, mixed down to mono."""
     if start >= file.frames:
         return np.zeros(0, np.float32)
     file.seek(start)

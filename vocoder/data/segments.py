@@ -24,15 +24,16 @@ LOUDEST = 0.999  # of samples that a gain may make
 
 @dataclass(frozen=True)
 class Cut:
-    """How a piece is taken out of an utterance.
+    """The settings by which a piece is taken out of an utterance.
 
     Attributes:
-        hop_length: Samples per frame; a piece begins and ends between frames.
-        margin: Samples on each side that the mel of the piece reaches beyond it, `margin_frames` included.
-        edges: How an utterance goes on beyond its ends; see `MelConfig`.
+        hop_length: The number of samples per frame; a piece begins and ends between frames.
+        margin: The samples on each side by which the mel of the piece reaches beyond it, `margin_frames` included.
+        edges: The way in which an utterance goes on beyond its ends; see `MelConfig`.
         speakers: The names of the voices, in the order of their indices; empty for a single one.
-        mels: How the utterances' mels are read, where they are not to be computed.
-        sample_rate: The corpus', in Hz, to which files of other rates are brought as they are read; None for their own.
+        mels: The settings by which the utterances' mels are read, where they are not to be computed.
+        sample_rate: The sample rate of the corpus, in Hz, to which files of other rates are brought as they are read;
+            None for their own.
     """
 
     hop_length: int
@@ -43,7 +44,7 @@ class Cut:
     sample_rate: int | None = None
 
     def frames(self, utterance: Utterance) -> int:
-        """Whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
+        """Count the whole frames in an utterance, at least one (a shorter clip is padded with silence)."""
         return max(1, utterance.samples // self.hop_length)
 
     def __call__(self, utterance: Utterance, start: int, frames: int) -> Item:
@@ -80,7 +81,7 @@ class Cut:
 
 
 def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:
-    """Samples start to stop of an utterance, mixed down to mono, by its polarity."""
+    """Read the samples from start to stop of an utterance, mixed down to mono, times its polarity."""
     first, last = utterance.start + start, utterance.start + stop
     try:
         audio = read_stretch(utterance.path, first, last, sample_rate)
@@ -127,7 +128,7 @@ class RandomSegments(Dataset[Item]):
 
     Args:
         utterances: The utterances to cut from, of one corpus or of several.
-        cut: How a piece is taken out of an utterance.
+        cut: The settings by which a piece is taken out of an utterance.
         frames: The length of a segment.
         seed: The sequence's seed; item i is a function of seed and i alone.
         balance: The power of its length by which a corpus, or a speaker in it, comes up: 1 by its time, 0 all alike.
@@ -190,10 +191,10 @@ class Continuing(Sampler[int]):
     Its length is the whole run's, as Lightning counts batches from the run's beginning.
 
     Args:
-        total: Segments in the whole run, all processes together.
-        done: Of these, how many were seen.
-        rank: This process' number among `world_size`.
-        world_size: Processes that share the run.
+        total: The number of segments in the whole run, all processes together.
+        done: The number of these that were seen already.
+        rank: The number of this process among `world_size`.
+        world_size: The number of processes that share the run.
     """
 
     def __init__(self, total: int, *, done: int = 0, rank: int = 0, world_size: int = 1) -> None:

@@ -18,13 +18,13 @@ Progress = Callable[[int], None]
 
 
 class Engine(ABC):
-    """Generates waveforms sample by sample.
+    """An engine generates waveforms sample by sample.
 
     Args:
-        network: In eval mode. Its weights are read here, once: train on, and make another engine.
-        precision: Of the matrix products; `auto` for the fastest that changes the likelihood of real speech by less
-            than 0.001 bits per sample.
-        threads: To use at most; None for what is fastest.
+        network: The network, in eval mode. Its weights are read here, once: train on, and make another engine.
+        precision: The precision of the matrix products; `auto` for the fastest that changes the likelihood of real
+            speech by less than 0.001 bits per sample.
+        threads: The largest number of threads to use; None for what is fastest.
     """
 
     name: ClassVar[str]
@@ -62,7 +62,7 @@ class Engine(ABC):
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
-        """The state before the first sample of `batch` utterances: a past of silence."""
+        """Give the state before the first sample of `batch` utterances: a past of silence."""
 
     @abstractmethod
     def restart(self, state: Any, row: int) -> None:
@@ -72,8 +72,8 @@ class Engine(ABC):
         """Refuse what does not fit together: an engine reads as many numbers as it expects, whatever there are.
 
         Args:
-            conditioning: Of the frames to make.
-            held: Utterances that the state is of.
+            conditioning: The conditioning of the frames to make.
+            held: The number of utterances that the state is of.
             signals: The one that is given for each sample: `noise` (batch, time, 2), or the `waveform` (batch, time).
 
         Raises:
@@ -108,13 +108,14 @@ class Engine(ABC):
         the arguments and the waveform does not grow with time.
 
         Args:
-            conditioning: Of the frames to generate.
-            noise: (batch, frames · hop_length, 2), from `draw_noise`, on the network's device.
-            state: From `initial_state` or an earlier call, for the same batch. It is left as it was, so that several
-                continuations may start from it.
-            temperature: Multiplies the spread of every law; positive, 1 samples the model.
-            progress: Called now and then with the number of samples made since the last call, of all utterances.
-            consume: The state that was passed will not be used again, and need not be copied.
+            conditioning: The conditioning of the frames to generate.
+            noise: The noise (batch, frames · hop_length, 2), from `draw_noise`, on the network's device.
+            state: The state from `initial_state` or an earlier call, for the same batch. It is left as it was, so that
+                several continuations may start from it.
+            temperature: The factor on the spread of every law; positive, 1 samples the model.
+            progress: A function that is called now and then with the number of samples made since the last call, of all
+                utterances.
+            consume: Whether the state that was passed will not be used again, and so need not be copied.
 
         Returns:
             The waveform (batch, frames · hop_length), float32, and the state after it.
@@ -125,9 +126,9 @@ class Engine(ABC):
         """Follow a given waveform instead of drawing one: `WaveNet.forward`, step by step.
 
         Args:
-            conditioning: Of the frames of the waveform.
-            waveform: (batch, frames · hop_length), in [-1, 1).
-            state: As in `generate`.
+            conditioning: The conditioning of the frames of the waveform.
+            waveform: The waveform (batch, frames · hop_length), in [-1, 1).
+            state: The state; see `generate`.
 
         Returns:
             The parameters (batch, time, num_parameters) of each sample's law, and the state after the last.

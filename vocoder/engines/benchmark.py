@@ -29,10 +29,10 @@ def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan
     """Time every combination of a plan.
 
     Args:
-        name: Of the network.
-        config: Of the network.
-        network: In eval mode.
-        plan: What to time.
+        name: The name of the network.
+        config: The config of the network.
+        network: The network, in eval mode.
+        plan: The plan of what to time.
 
     Returns:
         One row of plain numbers and names for each combination; see `make_row`.
@@ -73,11 +73,11 @@ def calibrate(contender: Contender, seconds: float, progress: Callable[[], objec
 
 
 def make_row(contender: Contender, rates: Sequence[float], limits: Sequence[Limits | None]) -> Row:
-    """What was measured of a combination.
+    """Give what was measured of a combination.
 
     Args:
         contender: The combination.
-        rates: Samples per second of all streams together, of each run.
+        rates: The samples per second of all streams together, of each run.
         limits: The machine's, measured in the same rounds.
 
     Returns:
@@ -143,7 +143,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """An aligned table; multiply-adds are of a sample, weight bytes of a step of all streams; the first peer is 1."""
+    """Align a table of rows: multiply-adds of a sample, weight bytes of a step of all streams; the first peer is 1."""
     lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
     columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]

@@ -68,16 +68,16 @@ class Contender:
     """One combination, ready to run.
 
     Attributes:
-        network: Name.
-        engine: Name.
-        isa: Instruction set; None if that is torch's business.
-        precision: Of the matrix products.
-        streams: Utterances side by side.
-        threads: To use at most.
-        frame_samples: Samples that a frame of all streams has.
-        sample_rate: In Hz.
-        work: What it takes; None where products of a whole utterance are made at once.
-        run: Generates so many frames of each stream, and gives the seconds that took.
+        network: The name of the network.
+        engine: The name of the engine.
+        isa: The instruction set; None if torch chooses it.
+        precision: The precision of the matrix products.
+        streams: The number of utterances side by side.
+        threads: The largest number of threads to use.
+        frame_samples: The number of samples that a frame of all streams has.
+        sample_rate: The sample rate in Hz.
+        work: The work that it takes; None where products of a whole utterance are made at once.
+        run: The function that generates a number of frames of each stream, and gives the seconds that this took.
     """
 
     network: str
@@ -149,7 +149,7 @@ def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, thr
 
 @torch.no_grad()
 def make_conditioning(config: VocoderConfig, network: WaveNet, streams: int, frames: int) -> Conditioning:
-    """Of random mels in the middle of the dialect's range, the same for every stream."""
+    """Make conditioning from random mels in the middle of the dialect's range, the same for every stream."""
     low, high = config.mel.value_range
     unit = torch.rand(1, config.mel.n_mels, frames, generator=torch.Generator().manual_seed(0))
     speaker = torch.zeros(1, dtype=torch.long) if config.network.num_speakers else None

@@ -63,7 +63,7 @@ class RolloutJob(ctypes.Structure):
 
 
 def find_library() -> Path | None:
-    """The file that VOCODER_NATIVE_LIBRARY names, else the one that was installed; None where none was built.
+    """Find the file that VOCODER_NATIVE_LIBRARY names, else the one that was installed; None where none was built.
 
     Raises:
         FileNotFoundError: The file that VOCODER_NATIVE_LIBRARY names is not there.
@@ -80,7 +80,7 @@ def find_library() -> Path | None:
 
 
 def load_library() -> ctypes.CDLL | None:
-    """The library; None where there is none that can be used. Calls into it release the interpreter lock."""
+    """Load the library; None where there is none that can be used. Calls into it release the interpreter lock."""
     opened = _open_library()
     return None if isinstance(opened, str) else opened
 
@@ -93,7 +93,7 @@ def library_obstacle() -> str | None:
 
 @cache
 def _open_library() -> ctypes.CDLL | str:
-    """The library, or why there is none."""
+    """Open the library, or say why there is none."""
     path = find_library()
     if path is None:
         return (
@@ -142,7 +142,7 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def chosen_instruction_set() -> str:
-    """The best one, or the one that the environment variable VOCODER_ISA names.
+    """Choose the best instruction set, or the one that the environment variable VOCODER_ISA names.
 
     Raises:
         ValueError: The machine cannot run the one that was asked for, or there is no library.
@@ -160,7 +160,7 @@ def chosen_instruction_set() -> str:
 
 
 def aligned(size: int) -> npt.NDArray[np.uint8]:
-    """That many zero bytes, the first at a multiple of 64."""
+    """Give `size` zero bytes, the first at an address that is a multiple of 64."""
     block = np.zeros(size + 64, dtype=np.uint8)
     start = -block.ctypes.data % 64
     return block[start : start + size]

@@ -37,8 +37,8 @@ class Limits:
     """What one thread of this machine can do.
 
     Attributes:
-        bytes_per_second: Read from the second-level cache.
-        multiply_adds_per_second: Of operands in registers.
+        bytes_per_second: The number of bytes read from the second-level cache in a second.
+        multiply_adds_per_second: The number of multiply-adds of operands in registers in a second.
     """
 
     bytes_per_second: float
@@ -106,7 +106,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Steps for which the native engine multiplies a past tap at once: `State::build_layer` in native/state.h."""
+    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in native/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
@@ -114,7 +114,7 @@ def block_length(dilation: int, rows: int) -> int:
 
 
 def native_weight_bytes(network: WaveNet, precision: str, rows: Sequence[int]) -> float:
-    """Bytes of weights that the native engine reads for one sample of every stream.
+    """Count the bytes of weights that the native engine reads for one sample of every stream.
 
     For each group of rows that a thread runs side by side: the weights between a step and the next once a step, those
     of each past tap once per block, those of the sample network once a sample, in fp32 if it reads recent excitations;
@@ -122,9 +122,9 @@ def native_weight_bytes(network: WaveNet, precision: str, rows: Sequence[int]) -
     of several rows reads again counts once, since it comes from the first-level cache.
 
     Args:
-        network: Whose weights.
-        precision: Of them.
-        rows: Of each group.
+        network: The network whose weights are read.
+        precision: The precision of the weights.
+        rows: The number of rows of each group.
     """
     config, weights, size = network.config, count_weights(network), BYTES[precision]
     sample = 4 * (weights.recent + weights.law) if config.recent_excitations else size * weights.law
@@ -137,7 +137,7 @@ def native_weight_bytes(network: WaveNet, precision: str, rows: Sequence[int]) -
 
 
 def reference_weight_bytes(network: WaveNet, groups: int) -> float:
-    """The same for the reference engine: all of them in fp32, V too, for each group of rows."""
+    """Count the same bytes for the reference engine: all weights in fp32, V too, for each group of rows."""
     config, weights = network.config, count_weights(network)
     taps = (config.kernel_size - 1) * weights.tap * len(network.layers)
     step = (weights.step + taps + weights.conditioning + weights.inputs) / config.samples_per_step
@@ -148,7 +148,7 @@ def reference_weight_bytes(network: WaveNet, groups: int) -> float:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself, as far as the system tells."""
+    """Give the name of the processor, as far as the system tells it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]

@@ -92,12 +92,12 @@ class Group:
     block: npt.NDArray[np.uint8]
 
     def clone(self) -> Group:
-        """A copy that may be written to."""
+        """Copy the group, so that the copy may be written to."""
         return Group.of(self.rows, self.layout, self.block)
 
     @staticmethod
     def of(rows: int, layout: Layout, content: npt.NDArray[np.uint8]) -> Group:
-        """A group whose block lies where the library's vectors want it."""
+        """Make a group whose block is aligned as the library's vectors need it."""
         block = aligned(len(content))
         block[:] = content
         return Group(rows, layout, block)
@@ -114,17 +114,17 @@ class NativeEngine(Engine):
     their own).
 
     Args:
-        network: In eval mode, on the CPU.
-        precision: Of the matrix products, all else is float32. `fp32`: as the reference up to rounding. `int16`,
-            `w8a16` (8-bit weights, 16-bit activations) and `int8`: fixed point, a scale for each row of weights and
-            each vector of activations, sums exact in 32 bits. `bf16`: for matrix units. `auto` is `w8a16`.
-        threads: At most so many; the physical cores that this process may use if None.
+        network: The network, in eval mode, on the CPU.
+        precision: The precision of the matrix products; all else is float32. `fp32`: as the reference up to rounding.
+            `int16`, `w8a16` (8-bit weights, 16-bit activations) and `int8`: fixed point, a scale for each row of
+            weights and each vector of activations, sums exact in 32 bits. `bf16`: for matrix units. `auto` is `w8a16`.
+        threads: The largest number of threads; if None, one for each physical core that this process may use.
 
     Attributes:
-        instruction_set: In use: the best of this machine, or the one that VOCODER_ISA names.
-        precision: In use.
-        threads: In use.
-        layout: How states are laid out: states are shared with engines of the same.
+        instruction_set: The instruction set in use: the best of this machine, or the one that VOCODER_ISA names.
+        precision: The precision in use.
+        threads: The number of threads in use.
+        layout: The layout of states, which are shared with engines of the same layout.
     """
 
     name = "native"
@@ -173,7 +173,7 @@ class NativeEngine(Engine):
 
     @property
     def weight_bytes(self) -> int:
-        """Of the packed weights."""
+        """The number of bytes of the packed weights."""
         names = self.instruction_set.encode(), self.precision.encode()
         return int(self._library.vocoder_model_bytes(*names, self.layout.shape))
 
@@ -320,7 +320,7 @@ def shape_obstacle(network: WaveNet) -> str | None:
 
 
 def describe(network: WaveNet) -> Shape:
-    """The sizes of a network, as the library wants them; what does not fit its integers is the largest that does."""
+    """Give a network's sizes as the library wants them; what does not fit its integers is the largest that does."""
     config = network.config
     counts = {
         "residual": config.residual_channels,

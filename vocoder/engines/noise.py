@@ -65,17 +65,17 @@ def to_unit(raw: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 def draw_noise(
     distribution: OutputDistribution, seed: int, utterances: Sequence[int], start: int, length: int
 ) -> Tensor:
-    """What `distribution.sample` reads, for some samples of several utterances.
+    """Draw the noise that `distribution.sample` reads, for some samples of several utterances.
 
     Args:
-        distribution: Maps uniforms to its own noise.
-        seed: From 0 to 2**64 - 1.
+        distribution: The distribution, which maps uniforms to its own noise.
+        seed: The seed, from 0 to 2**64 - 1.
         utterances: The index of each utterance, from 0 to 2**64 - 1.
-        start: Index of the first sample.
-        length: Number of samples.
+        start: The index of the first sample.
+        length: The number of samples.
 
     Returns:
-        (len(utterances), length, 2), float32, on the CPU.
+        The noise (len(utterances), length, 2), float32, on the CPU.
     """
     uniforms = [draw_uniforms(seed, utterance, start, length) for utterance in utterances]
     return distribution.map_noise(torch.stack(uniforms))

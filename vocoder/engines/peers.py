@@ -79,11 +79,11 @@ def peer_contenders(plan: Plan) -> list[Contender]:
 
 
 def build_peers(name: str, checkout: str) -> list[Peer]:
-    """The vocoders that a clone has.
+    """Build the vocoders that a clone has.
 
     Args:
-        name: Of `PEERS`.
-        checkout: Folder with the clone; empty for one that is installed.
+        name: The name of the clone's project, one of `PEERS`.
+        checkout: The folder with the clone; empty for one that is installed.
 
     Raises:
         ValueError: See `peer_contenders`.
@@ -115,7 +115,7 @@ def importing_from(folder: str) -> Iterator[None]:
 
 
 def count_work(*parts: nn.Module) -> Work:
-    """Of networks that read all their weights for every sample."""
+    """Count the work of networks that read all their weights for every sample."""
     weights = sum(weight.numel() for part in parts for weight in part.parameters() if weight.dim() > 1)
     return Work(weights, 4.0 * weights)
 
@@ -175,7 +175,7 @@ def build_wavernn(package: Any, checkout: Path) -> list[Peer]:
 
 
 def build_hifigan(package: Any, checkout: Path) -> list[Peer]:
-    """The three generators of the paper (Kong et al. 2020), after `remove_weight_norm`."""
+    """Build the three generators of the paper (Kong et al. 2020), after `remove_weight_norm`."""
     env = importlib.import_module("env")
     peers = []
     for version in (1, 2, 3):
@@ -187,7 +187,7 @@ def build_hifigan(package: Any, checkout: Path) -> list[Peer]:
 
 
 def build_vocos(package: Any, checkout: Path) -> list[Peer]:
-    """The mel vocoder of `configs/vocos.yaml`."""
+    """Build the mel vocoder of `configs/vocos.yaml`."""
     heads = importlib.import_module("vocos.heads")
     backbone = package.VocosBackbone(input_channels=100, dim=512, intermediate_dim=1536, num_layers=8).eval()
     head = heads.ISTFTHead(dim=512, n_fft=1024, hop_length=256, padding="center").eval()

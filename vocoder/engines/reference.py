@@ -97,7 +97,7 @@ class ReferenceEngine(Engine):
         draw: Draw,
         progress: Progress | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Samples (batch, time) and laws (batch, time, num_parameters), group after group, each frame by frame."""
+        """Give samples (batch, time) and laws (batch, time, num_parameters), made group by group, frame by frame."""
         batch, frames = conditioning.scale.shape
         kept: tuple[list[Tensor], list[Tensor]] = ([], [])
         with torch.autocast(given.device.type, enabled=False):
@@ -121,7 +121,7 @@ class ReferenceEngine(Engine):
         return conditioning.slice_frames(frame, frame + 1).select(rows), samples
 
     def _run_frame(self, frame: Conditioning, given: Tensor, state: State, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Samples (ROWS, hop_length) of one frame and their laws (ROWS, hop_length, num_parameters)."""
+        """Give the samples (ROWS, hop_length) of one frame and their laws (ROWS, hop_length, num_parameters)."""
         step, h = self.network.samples_per_step, self.network.upsample(frame)
         inputs = frame.coefficients[:, 0], frame.scale[:, 0], frame.lag[:, 0]
         samples, laws = [], []

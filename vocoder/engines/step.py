@@ -127,7 +127,7 @@ class Step(nn.Module):
         return state.excitation.gather(1, (state.position + within - lag[:, None]) % state.excitation.shape[1])
 
     def _predict(self, state: State, t: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """The last samples, the newest first, and the linear prediction p[t] = Σ_k a[k] · waveform[t - 1 - k]."""
+        """Give the last samples, newest first, and the linear prediction p[t] = Σ_k a[k] · waveform[t - 1 - k]."""
         past = self._last(state.waveform, t, self.network.history_length)
         return past, (coefficients * past[:, : coefficients.shape[1]]).sum(dim=-1)
 

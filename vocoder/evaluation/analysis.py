@@ -45,12 +45,12 @@ class Analysis:
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveform, in Hz."""
+        """The sample rate of the waveform, in Hz."""
         return self.mel.sample_rate
 
     @cached_property
     def bands_db(self) -> Tensor:
-        """Magnitude of each mel band in dB (n_mels, frames), float64, not below the dialect's floor."""
+        """The magnitude of each mel band in dB (n_mels, frames), float64, not below the dialect's floor."""
         log_mel = LogMelSpectrogram(self.mel)(self.waveform[None])[0].double()
         return log_bands(log_mel.T, self.mel).T * DECIBELS / self.mel.power
 
@@ -111,6 +111,6 @@ class Undefined(Exception):  # noqa: N818 - an answer, no error
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:
-    """Of each row (rows, length), at lags from 0 to length - 1; no lag wraps around."""
+    """Compute the autocorrelation of each row (rows, length) at lags from 0 to length - 1; no lag wraps around."""
     length = frames.shape[1]
     return torch.fft.irfft(torch.fft.rfft(frames, 2 * length).abs().square(), 2 * length)[:, :length]

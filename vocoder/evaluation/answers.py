@@ -21,10 +21,10 @@ class Answer:
     """One listener's judgement of one stimulus.
 
     Attributes:
-        mode: Of `MODES`.
-        listener: Name or code.
-        utterance: In the corpus.
-        system: That was judged; in ABX, the one beside the recording.
+        mode: The mode of the test, one of `MODES`.
+        listener: The listener's name or code.
+        utterance: The id of the utterance in the corpus.
+        system: The system that was judged; in ABX, the one beside the recording.
         value: The rating; in ABX one if X was recognised, else zero.
     """
 
@@ -37,13 +37,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a number of files hold, taken together.
+    """The answers of several files, taken together.
 
     Attributes:
-        kept: One for each listener and what was judged, in the order in which they came.
-        systems: Of the test, the recording first.
-        replaced: Answers that the same listener gave again later, in the same file or another.
-        foreign: Answers to another test.
+        kept: The answers that count, one for each question to a listener, in the order in which they came.
+        systems: The systems of the test, the recording first.
+        replaced: The number of answers that the same listener gave again later, in the same file or another.
+        foreign: The number of answers to another test.
     """
 
     kept: list[Answer]
@@ -54,12 +54,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Key:
-    """What the codes of a test mean: `key.json`.
+    """The meaning of a test's codes: `key.json`.
 
     Attributes:
-        test: Which test it is of.
+        test: The hash of the test that it belongs to.
         systems: The recording first.
-        codes: Utterance and system, by code.
+        codes: The utterance and the system, by code.
     """
 
     test: str
@@ -68,7 +68,7 @@ class Key:
 
 
 def read_key(folder: Path) -> Key:
-    """The key of an evaluation's blind test.
+    """Read the key of an evaluation's blind test.
 
     Raises:
         FileNotFoundError: There is none.
@@ -103,8 +103,8 @@ def read_answers(key: Key, files: Sequence[Path]) -> Answers:
     of another test are counted and left out.
 
     Args:
-        key: Of the test.
-        files: Answers.
+        key: The key of the test.
+        files: The files of answers.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -158,7 +158,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _to_answer(key: Key, row: dict[str, str]) -> tuple[tuple[str, ...], Answer]:
-    """An answer, and to which question it is one."""
+    """Give the answer in a row, and before it what identifies the question that it answers."""
     mode, listener = row["mode"], row["listener"]
     if mode not in MODES:
         raise ValueError(f"the mode must be one of {', '.join(MODES)}, but is {mode!r}.")

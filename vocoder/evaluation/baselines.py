@@ -64,8 +64,8 @@ class Renderings:
     Both a tree as the corpus has (`a/b.wav` for the id `a/b`) and a flat folder (`b.wav`).
 
     Args:
-        name: Of the system.
-        folder: Of its files.
+        name: The name of the system.
+        folder: The folder of its files.
 
     Raises:
         ValueError: There is no such folder, or no audio in it.
@@ -100,7 +100,7 @@ class Renderings:
                 )
 
     def find(self, utterance: str) -> Path | None:
-        """The file of an utterance, if there is one."""
+        """Find the file of an utterance, if there is one."""
         return self._files.get(utterance) or self._files.get(utterance.rsplit("/", 1)[-1])
 
     def load(self, utterance: str, sample_rate: int, samples: int, slack: int) -> Tensor:

@@ -53,8 +53,8 @@ def write_blind_test(folder: Path, evaluation: Evaluation) -> Path:
     files. Of the utterances the first that every system has a copy of are taken, or the first, if none is so complete.
 
     Args:
-        folder: Of the evaluation, with the audio that it names.
-        evaluation: What is compared.
+        folder: The folder of the evaluation, with the audio that it names.
+        evaluation: The evaluation whose systems are compared.
 
     Returns:
         The page.
@@ -96,14 +96,16 @@ def _keep_key(path: Path, test: str) -> None:
 
 
 def low_pass(waveform: Tensor, sample_rate: int) -> Tensor:
-    """The low anchor of ITU-R BS.1534: flat to 0.1 dB up to 3.5 kHz, 25 dB less at 4 kHz, 50 dB at 4.5 kHz; no delay.
+    """Make the low anchor of ITU-R BS.1534, without delay.
+
+    It is flat to 0.1 dB up to 3.5 kHz, 25 dB less at 4 kHz, and 50 dB less at 4.5 kHz.
 
     Args:
-        waveform: (time,).
-        sample_rate: In Hz, above 7000.
+        waveform: The waveform (time,).
+        sample_rate: The sample rate in Hz, above 7000.
 
     Returns:
-        (time,), in float64.
+        The anchor (time,), in float64.
     """
     # Forwards and backwards doubles both figures: 0.08 and 52 dB.
     sections = ellip(8, 0.04, 26, ANCHOR_HERTZ, fs=sample_rate, output="sos")
@@ -118,7 +120,7 @@ def _choose(evaluation: Evaluation) -> list[Utterance]:
 
 
 def _secret(utterances: list[Utterance]) -> bytes:
-    """What listeners are not given, without which a code cannot be guessed from a sound and the name of a system."""
+    """Give a secret that listeners do not have: without it, no code can be guessed from a sound and a system's name."""
     figures = [[one.loudness, one.f0] for utterance in utterances for one in utterance.systems.values()]
     return json.dumps(figures).encode()
 
@@ -152,7 +154,7 @@ def _flac(waveform: Tensor, sample_rate: int) -> bytes:
 
 
 def _trials(utterances: list[Utterance], stimuli: list[dict[str, Stimulus]]) -> dict[str, list[dict[str, Any]]]:
-    """What is asked in each mode: codes that go together, sorted, so that their order tells nothing."""
+    """List the trials of each mode: codes that go together, sorted, so that their order tells nothing."""
     trials: dict[str, list[dict[str, Any]]] = {"abx": [], "mos": [], "mushra": []}
     for utterance, versions in zip(utterances, stimuli, strict=True):
         codes = {system: one.code for system, one in versions.items()}

@@ -36,17 +36,17 @@ ALL_MEASURES = (*LIKELIHOOD, *MEASURES, SPEED)
 
 @dataclass(frozen=True)
 class Setting:
-    """How every utterance is copied.
+    """The settings by which every utterance is copied.
 
     Attributes:
-        model: Folder, .ckpt, voice or hub id.
-        name: Of the model among the systems.
-        seconds: Taken from the beginning of each at most; None for all.
-        seed: Of the noise; an utterance's own follows from its place in the corpus's part.
-        engine: That generates.
-        precision: Of the engine's products.
-        compare: Folders of other vocoders' copies, by name.
-        output: Folder in which `audio/<system>/<id>.flac` appear.
+        model: The model: a folder, .ckpt, voice or hub id.
+        name: The name of the model among the systems.
+        seconds: The largest number of seconds taken from the beginning of each utterance; None for all.
+        seed: The seed of the noise; an utterance's own noise follows from its place in the corpus's part.
+        engine: The name of the engine that generates.
+        precision: The precision of the engine's matrix products.
+        compare: The folders of other vocoders' copies, by name.
+        output: The folder in which `audio/<system>/<id>.flac` appear.
     """
 
     model: str
@@ -81,9 +81,9 @@ class Copier:
         """Copy and measure.
 
         Args:
-            number: Of the utterance, which with the seed makes its noise.
-            recording: To copy; cut down to whole frames.
-            text: What is said in it.
+            number: The number of the utterance, which with the seed makes its noise.
+            recording: The recording to copy; it is cut down to whole frames.
+            text: The text that is spoken in it.
 
         Raises:
             ValueError: The recording cannot be used; the message says why.

@@ -27,14 +27,14 @@ Verdict = Literal["good", "suspicious", "bad"]
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a number is held against.
+    """A yardstick: the limits with which a number is compared.
 
     Attributes:
-        name: Of what is looked at.
-        meaning: What the number is, with its unit, and what it is held against.
-        good: The largest that is good.
-        bad: The largest that is suspicious rather than bad.
-        remedy: What to do beyond `good`.
+        name: The name of the number.
+        meaning: The meaning of the number, with its unit, and with what it is compared.
+        good: The largest number that is good.
+        bad: The largest number that is suspicious rather than bad.
+        remedy: The advice for a number beyond `good`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """What the yardstick says; of what is no number, bad."""
+        """The judgement by the yardstick; `bad` for what is no number."""
         if self.value <= self.yardstick.good:
             return "good"
         return "suspicious" if self.value <= self.yardstick.bad else "bad"

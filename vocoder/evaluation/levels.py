@@ -29,7 +29,7 @@ def noise_floor_error(original: Analysis, copy: Analysis) -> float:
 
 
 def clipping(_: Analysis, copy: Analysis) -> float:
-    """Samples of the copy at full scale, in percent."""
+    """Measure the share of the copy's samples at full scale, in percent."""
     return 100 * float((copy.waveform.abs() >= FULL_SCALE).double().mean())
 
 

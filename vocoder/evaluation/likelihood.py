@@ -37,16 +37,16 @@ LEAST_VARIANCE = 1 / 12  # of 16-bit levels: that of rounding to them
 
 
 def log_likelihood(engine: Engine, conditioning: Conditioning, waveform: Tensor, config: WaveformConfig) -> Tensor:
-    """Log-probability of each sample under teacher forcing, in the engine's own precision.
+    """Give the log-probability of each sample under teacher forcing, in the engine's own precision.
 
     Args:
-        engine: Of the network.
-        conditioning: Of the recording's mel.
+        engine: The engine of the network.
+        conditioning: The conditioning that the recording's mel gives.
         waveform: The recording (frames · hop_length,), in [-1, 1).
-        config: What the network's waveform is.
+        config: The config of the network's waveform: its pre-emphasis and gain.
 
     Returns:
-        (frames · hop_length,), in nats.
+        The log-probabilities (frames · hop_length,), in nats.
     """
     law = engine.network.distribution
     pieces = teacher_forced_laws(engine, conditioning, waveform, config)

@@ -22,14 +22,14 @@ MOST_MISSED = 0.15  # share of trials in which one may rate it lower
 
 @dataclass(frozen=True)
 class Opinion:
-    """How a system was rated.
+    """The ratings of a system.
 
     Attributes:
-        mean: Of the listeners' means, so that each listener weighs the same.
+        mean: The mean of the listeners' means, so that each listener weighs the same.
         low: The lower end of the 95 % confidence interval; None where one value tells nothing of the spread.
-        high: The upper end.
-        listeners: Who rated it.
-        ratings: Of all of them.
+        high: The upper end of it.
+        listeners: The number of listeners who rated it.
+        ratings: The number of ratings of all of them.
     """
 
     mean: float
@@ -41,16 +41,16 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Discrimination:
-    """How often a system's copy was told from the recording.
+    """The result of trials in which a system's copy was to be told from the recording.
 
     Attributes:
-        correct: Trials in which X was recognised.
-        trials: All.
-        share: The one over the other; by guessing 0.5.
+        correct: The number of trials in which X was recognised.
+        trials: The number of all trials.
+        share: The share of correct trials; 0.5 by guessing.
         low: The lower end of its 95 % confidence interval (Clopper and Pearson 1934).
-        high: The upper end.
-        p: Of so many or more by guessing (exact binomial, one-sided).
-        listeners: Who took part.
+        high: The upper end of it.
+        p: The probability of at least this many correct trials by guessing (exact binomial, one-sided).
+        listeners: The number of listeners who took part.
     """
 
     correct: int
@@ -64,17 +64,17 @@ class Discrimination:
 
 @dataclass(frozen=True)
 class Results:
-    """All answers to a test, by system in the order of the evaluation. Modes that nobody took are empty.
+    """All answers to a test, by system in the order of the evaluation. Modes that no listener took are empty.
 
     Attributes:
-        mos: Opinions from 1 to 5 (ITU-T P.800).
-        mushra: From 0 to 100 (ITU-R BS.1534-3), of the listeners that are not excluded.
-        abx: Against the recording.
-        excluded: Listeners whose MUSHRA ratings are left out, and why.
-        listeners: Who answered anything.
-        answers: That count, those of excluded listeners with them.
-        replaced: Answers given again later, of which the last counts.
-        foreign: Answers to another test, left out.
+        mos: The opinions from 1 to 5 (ITU-T P.800).
+        mushra: The opinions from 0 to 100 (ITU-R BS.1534-3), of the listeners that are not excluded.
+        abx: The discriminations from the recording.
+        excluded: The listeners whose MUSHRA ratings are left out, and why.
+        listeners: The number of listeners who answered anything.
+        answers: The number of answers that count, with those of excluded listeners.
+        replaced: The number of answers that the same listener gave again later; the last one counts.
+        foreign: The number of answers to another test, which are left out.
     """
 
     mos: dict[str, Opinion]
@@ -107,10 +107,10 @@ def summarise(answers: Answers) -> Results:
 
 
 def screen(answers: Sequence[Answer]) -> dict[str, str]:
-    """Listeners who often do not find the hidden reference flawless (ITU-R BS.1534-3, 4.1.2), each with the reason.
+    """List the listeners who often miss the hidden reference (ITU-R BS.1534-3, 4.1.2), each with the reason.
 
     Args:
-        answers: To MUSHRA.
+        answers: The answers to MUSHRA.
     """
     excluded = {}
     for listener in dict.fromkeys(one.listener for one in answers):
@@ -132,7 +132,7 @@ def opinion(answers: Sequence[Answer]) -> Opinion:
     the ratings are the values, and it is about what this listener would think of other utterances.
 
     Args:
-        answers: To one mode, of one system, one at least.
+        answers: The answers to one mode, about one system; at least one.
     """
     by_listener: dict[str, list[float]] = defaultdict(list)
     for one in answers:
@@ -152,7 +152,7 @@ def discrimination(answers: Sequence[Answer]) -> Discrimination:
     X is drawn anew in each trial, so guesses are independent whoever makes them: all trials are taken together.
 
     Args:
-        answers: To ABX, of one system, one at least.
+        answers: The answers to ABX, about one system; at least one.
     """
     correct, trials = round(sum(one.value for one in answers)), len(answers)
     interval = binomtest(correct, trials).proportion_ci(CONFIDENCE, method="exact")
@@ -168,7 +168,7 @@ def discrimination(answers: Sequence[Answer]) -> Discrimination:
 
 
 def to_markdown(results: Results) -> str:
-    """A table for each mode that anybody took: a row for each system."""
+    """Format a table for each mode that was taken, with a row for each system."""
     parts = []
     for title, opinions, digits in (
         ("MOS, from 1 (bad) to 5 (excellent)", results.mos, 2),

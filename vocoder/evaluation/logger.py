@@ -25,7 +25,7 @@ def log_evaluation(evaluation: Evaluation, page: Path, run: str) -> None:
     """Add means, the table of utterances, and the listening page to a run; offline where W&B is.
 
     Args:
-        evaluation: What was found.
+        evaluation: The evaluation to log.
         page: The listening page.
         run: `project/id`: a run that is there is gone on with, else one is begun.
 

@@ -15,11 +15,11 @@ def compare(original: Analysis, copy: Analysis, stopwatch: Stopwatch) -> tuple[d
 
     Args:
         original: The recording.
-        copy: Of the same length, sample for sample.
-        stopwatch: Told what each takes, by the measure's key.
+        copy: The copy, of the same length, sample for sample.
+        stopwatch: The stopwatch, which is told how long each measure takes, by its key.
 
     Returns:
-        Values by the measure's key, None where one is not defined, and why not.
+        The values by the measure's key, None where one is not defined; and the reasons why not.
     """
     values: dict[str, float | None] = {}
     problems: dict[str, str] = {}

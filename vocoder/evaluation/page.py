@@ -34,8 +34,8 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
     """Write `report/index.html`, whole or not at all.
 
     Args:
-        folder: Of the evaluation, with the audio that it names.
-        evaluation: What is shown.
+        folder: The folder of the evaluation, with the audio that it names.
+        evaluation: The evaluation that is shown.
 
     Returns:
         The page.
@@ -54,16 +54,16 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
 def assemble(
     template: str, title: str, styles: Sequence[str], scripts: Sequence[str], data: Mapping[str, object]
 ) -> str:
-    """A page of static parts and data that needs nothing else, and runs nothing else.
+    """Put a page together from static parts and data; it needs nothing else, and runs nothing else.
 
     Browsers open no modules from disk, so scripts are put in one after the other and share one scope.
 
     Args:
-        template: Name of its HTML.
-        title: Shown in the window's frame.
-        styles: Names of its CSS.
-        scripts: Names of its JavaScript, in the order in which they run.
-        data: By the element's id under which a script finds it; an id is letters, digits, and '-'.
+        template: The name of its HTML.
+        title: The title in the window's frame.
+        styles: The names of its CSS.
+        scripts: The names of its JavaScript, in the order in which they run.
+        data: The data, by the element's id under which a script finds it; an id is letters, digits, and '-'.
     """
     style = "\n".join(map(read_part, styles))
     code = [read_part(name) for name in scripts]
@@ -83,7 +83,7 @@ def assemble(
 
 
 def read_part(name: str) -> str:
-    """A static part of a page."""
+    """Read a static part of a page."""
     return (PARTS / name).read_text(encoding="utf-8")
 
 
@@ -94,12 +94,12 @@ def inline_json(data: object) -> str:
 
 
 def inline_audio(path: Path) -> str:
-    """A file's bytes in base64."""
+    """Give a file's bytes in base64."""
     return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _fingerprint(text: str) -> str:
-    """What allows exactly this text in a content security policy."""
+    """Give the hash that allows exactly this text in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

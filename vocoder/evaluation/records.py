@@ -16,12 +16,12 @@ class Measure:
     """One way in which a copy can differ from the recording.
 
     Attributes:
-        key: Its name in files and code.
-        name: Its name for people.
-        unit: Its unit, as people write it; empty for a pure number.
+        key: The name of the measure in files and code.
+        name: The name of the measure for people.
+        unit: The unit of the measure, as people write it; empty for a pure number.
         better: Whether it should be low, high, or near zero.
-        digits: After the point, when shown.
-        about: Formula and source, in a sentence.
+        digits: The number of digits after the point, when shown.
+        about: The formula and source, in a sentence.
     """
 
     key: str
@@ -37,11 +37,11 @@ class Rendition:
     """One system's version of an utterance.
 
     Attributes:
-        audio: Its file, relative to the evaluation's folder; None if the system has none.
-        measures: By key; None where one is not defined or could not be taken.
-        problems: Why, for people, by the measure's key; under `audio`, what is wrong with the file.
-        f0: Hz in each frame of `Evaluation.f0_seconds`; None where there is no voice.
-        loudness: LUFS (ITU-R BS.1770-4); None for silence.
+        audio: The audio file, relative to the evaluation's folder; None if the system has none.
+        measures: The values of the measures by key; None where one is not defined or could not be taken.
+        problems: The reasons why, for people, by the measure's key; under `audio`, what is wrong with the file.
+        f0: The fundamental frequency in Hz, in each frame of `Evaluation.f0_seconds`; None where there is no voice.
+        loudness: The loudness in LUFS (ITU-R BS.1770-4); None for silence.
     """
 
     audio: str | None
@@ -56,11 +56,11 @@ class Utterance:
     """One recording and what the systems made of its mel.
 
     Attributes:
-        id: In the corpus.
-        seconds: Its length.
-        text: What is said; empty if unknown.
-        systems: By name, the recording first.
-        spent: Seconds of work on it, by what they went into: `synthesis`, `likelihood`, `f0`, `griffin-lim`, each
+        id: The id of the utterance in the corpus.
+        seconds: The length of the utterance, in seconds.
+        text: The text that is spoken; empty if unknown.
+        systems: The renditions by the system's name, the recording first.
+        spent: The seconds of work on it, by what they went into: `synthesis`, `likelihood`, `f0`, `griffin-lim`, each
             measure by its key, and `total`, which holds all of these and the rest.
         speaker: The voice in which the model copied it; empty for models of a single one.
     """
@@ -78,11 +78,11 @@ class Total:
     """A measure over all utterances of a system.
 
     Attributes:
-        mean: Over the utterances that have it; None if none has.
+        mean: The mean over the utterances that have the measure; None if none has.
         low: The lower end of the 95 % confidence interval, by bootstrap over utterances.
         high: The upper end.
-        count: Utterances that have it.
-        missing: Utterances that do not.
+        count: The number of utterances that have it.
+        missing: The number of utterances that do not.
     """
 
     mean: float | None
@@ -94,17 +94,18 @@ class Total:
 
 @dataclass
 class Evaluation:
-    """All of it.
+    """A whole evaluation.
 
     Attributes:
-        facts: What was evaluated and how, for people and for doing it again: model, corpus, split, seed, versions.
-        sample_rate: Of all audio, in Hz.
-        f0_seconds: Between two frames of `Rendition.f0`.
+        facts: The facts about what was evaluated and how, to read and to repeat it: model, corpus, split, seed,
+            versions.
+        sample_rate: The sample rate of all audio, in Hz.
+        f0_seconds: The seconds between two frames of `Rendition.f0`.
         mel: The model's dialect, as in its `config.json`.
-        measures: Those taken, in the order in which they are shown.
-        systems: Names, the recording first, the model second.
-        totals: By system, then by the measure's key.
-        utterances: In the order of the corpus's test split.
+        measures: The measures that were taken, in the order in which they are shown.
+        systems: The names of the systems, the recording first, the model second.
+        totals: The totals by system, then by the measure's key.
+        utterances: The utterances in the order of the corpus's test split.
     """
 
     facts: dict[str, Any]

@@ -39,22 +39,22 @@ INCIDENTAL = ("utterances", "split_hash", "torch", "machine")  # facts that may 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated, on what.
+    """A request: the model to evaluate, on which corpus, and how.
 
     Attributes:
-        model: Folder, .ckpt, voice or hub id.
-        corpus: Its folder, or its manifest.
-        output: Folder for all that is found; one that holds a part of the same evaluation is gone on with.
-        part: Of the corpus, as training splits it; or `all`.
-        limit: Utterances at most, taken in the order of the split, which is random.
-        seconds: Taken from the beginning of each at most.
-        seed: Of the noise.
-        engine: That generates.
-        precision: Of the engine's products.
-        compare: Folders of other vocoders' copies, by name.
+        model: The model: a folder, .ckpt, voice or hub id.
+        corpus: The folder of the corpus, or its manifest.
+        output: The folder for all that is found; if it holds a part of the same evaluation, that is continued.
+        part: The part of the corpus, as training splits it; or `all`.
+        limit: The largest number of utterances, taken in the order of the split, which is random.
+        seconds: The largest number of seconds taken from the beginning of each utterance.
+        seed: The seed of the noise.
+        engine: The name of the engine that generates.
+        precision: The precision of the engine's matrix products.
+        compare: The folders of other vocoders' copies, by name.
         speaker: The voice of all utterances, of models of several; each one's own by its name in the corpus if None.
-        workers: Processes; None for one on each core.
-        overwrite: Discard another evaluation in the output folder.
+        workers: The number of processes; None for one on each core.
+        overwrite: Whether to discard another evaluation in the output folder.
     """
 
     model: str
@@ -76,8 +76,8 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
     """Copy and measure each utterance, and write `metrics.json`, `.csv` and `.md`, `audio/` and `report/`.
 
     Args:
-        request: What is wanted.
-        progress: Called with the number of utterances that are done, and that there are.
+        request: The request: what is wanted.
+        progress: A function that is called with the number of utterances that are done, and that there are.
 
     Returns:
         All that was found.
@@ -117,7 +117,7 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
 
 
 def plan(request: Request) -> Setting:
-    """How each utterance is copied."""
+    """Plan how each utterance is copied."""
     name = Path(request.model).expanduser().resolve().name.removesuffix(".ckpt")
     if name in (ORIGINAL, GRIFFIN_LIM):
         raise ValueError(f"A model's name must be none of the other systems', but is {name!r}. Rename its folder.")
@@ -151,7 +151,7 @@ def plan(request: Request) -> Setting:
 
 
 def list_jobs(request: Request, model: Vocoder) -> list[Job]:
-    """The utterances of a part of the corpus, divided as training does it, and each one's voice."""
+    """List the utterances of a part of the corpus, divided as in training, and each one's voice."""
     if request.part not in PARTS:
         raise ValueError(f"--part must be one of {', '.join(PARTS)}, but is {request.part!r}.")
     recordings = give_speakers(request, read_corpus(request.corpus), model)
@@ -183,7 +183,7 @@ def give_speakers(request: Request, recordings: list[Recording], model: Vocoder)
 
 
 def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict[str, Any]:
-    """What was done, to do it again: no path but the folders' names."""
+    """Collect the facts that are needed to repeat the evaluation: no path but the folders' names."""
     return {
         "model": copier.setting.name,
         "model_hash": hash_weights(copier.vocoder),
@@ -204,17 +204,17 @@ def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict
 
 
 def hash_ids(ids: Sequence[str]) -> str:
-    """Of the utterances that were taken, in their order."""
+    """Hash the ids of the utterances that were taken, in their order."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
 
 def hash_folders(request: Request) -> str:
-    """Of where the recordings and other vocoders' copies are: files of the same names may lie elsewhere."""
+    """Hash the places of the recordings and other vocoders' copies: files of the same names may lie elsewhere."""
     return hash_ids([str(folder.resolve()) for folder in (request.corpus, *request.compare.values())])
 
 
 def hash_weights(model: Vocoder) -> str:
-    """Of the network and its configuration, wherever they are stored."""
+    """Hash the network and its configuration, wherever they are stored."""
     values = to_dict(model.config)
     if not model.speakers:
         del values["speakers"]  # a model that has none is what it was before there were names
@@ -262,7 +262,7 @@ def sum_spent(utterances: Sequence[Utterance]) -> dict[str, float]:
 
 
 def total(systems: Sequence[str], utterances: Sequence[Utterance]) -> dict[str, dict[str, Total]]:
-    """Of each system, each measure that any utterance of it has."""
+    """Give the totals of each system, for each measure that any utterance of it has."""
     totals: dict[str, dict[str, Total]] = {}
     for system in systems:
         taken = [one.systems[system].measures for one in utterances]

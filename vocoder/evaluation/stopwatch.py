@@ -12,7 +12,7 @@ class Stopwatch:
     """Adds up seconds by what they were spent on.
 
     Attributes:
-        seconds: So far, by name.
+        seconds: The seconds so far, by name.
     """
 
     def __init__(self) -> None:

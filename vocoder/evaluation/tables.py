@@ -13,7 +13,7 @@ BY_SPEAKER = ("nll_bits", "log_mel_db", "periodicity_rmse", "pesq_wb")  # measur
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A row for each utterance and system, with the speaker if the model has several; undefined values are empty."""
+    """Format a row for each utterance and system, with the speaker if there are several; undefined values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     keys = [measure.key for measure in evaluation.measures]
@@ -28,7 +28,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """A row for each measure, a column for each system but the recording: mean and its 95 % interval."""
+    """Format a row for each measure, a column for each system but the recording: mean and its 95 % interval."""
     systems = [name for name in evaluation.systems if name != ORIGINAL]
     rows = [["", *systems], ["---", *["--:"] * len(systems)]]
     for measure in evaluation.measures:
@@ -39,9 +39,9 @@ def to_markdown(evaluation: Evaluation) -> str:
 
 
 def speakers_to_markdown(evaluation: Evaluation) -> str:
-    """A row for each speaker: how many utterances, the median pitch of recordings and copies, means of some measures.
+    """Format a row for each speaker: number of utterances, median pitch of recordings and copies, means of measures.
 
-    Empty if the model has a single voice.
+    The text is empty if the model has a single voice.
     """
     speakers = sorted({one.speaker for one in evaluation.utterances} - {""})
     if not speakers:
@@ -69,7 +69,7 @@ def _mean(values: Sequence[float | None], digits: int) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that can be read as it is: the first row heads it, the second rules it off."""
+    """Align a Markdown table so that it can be read as it is: the first row heads it, the second rules it off."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join(lines)

@@ -41,7 +41,7 @@ def record_path(output: Path, job: Job) -> Path:
 
 
 def read_record(output: Path, job: Job) -> Utterance | str:
-    """What was found of an utterance, or why nothing could be."""
+    """Read what was found of an utterance, or why nothing could be found."""
     raw = json.loads(record_path(output, job).read_text(encoding="utf-8"))
     return raw["problem"] if "problem" in raw else to_utterance(raw)
 
@@ -63,8 +63,8 @@ def copy_all(copier: Copier, jobs: Sequence[Job], workers: int | None, progress:
     Args:
         copier: Copies in this process, or says how others do.
         jobs: All utterances.
-        workers: Processes at most; None for one on each core.
-        progress: Called with the number of utterances that are done, and that there are.
+        workers: The largest number of processes; None for one on each core.
+        progress: A function that is called with the number of utterances that are done, and that there are.
 
     Raises:
         ChildProcessError: A process died.
@@ -140,5 +140,5 @@ def work(copier: Copier, job: Job) -> None:
 
 
 def to_json(found: dict[str, Any]) -> str:
-    """A record's text; NaN and infinity, which JSON does not have, are errors."""
+    """Write a record as JSON text; NaN and infinity, which JSON does not have, are errors."""
     return json.dumps(found, allow_nan=False, ensure_ascii=False)

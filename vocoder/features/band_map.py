@@ -102,7 +102,7 @@ def _common_grid(source: MelConfig, target: MelConfig) -> tuple[Tensor, Tensor, 
 
 
 def _filters_on(mel: MelConfig, n_fft: int) -> Tensor:
-    """The filterbank on another transform's bins, each filter's sum as on its own."""
+    """Give the filterbank on another transform's bins, with each filter's sum as on its own bins."""
     filters = mel_filterbank(replace(mel, n_fft=n_fft, win_length=n_fft, hop_length=1))
     return filters * (mel_filterbank(mel).sum(dim=0) / filters.sum(dim=0)).nan_to_num(0.0, posinf=0.0)
 

@@ -37,7 +37,7 @@ class Difference:
     """One field in which two dialects differ.
 
     Attributes:
-        field: Of `MelConfig`.
+        field: The name of a field of `MelConfig`.
         source: Its value in the dialect that mels come in.
         target: Its value in the dialect that they are wanted in.
         fate: `exact` is converted exactly, `benign` does no harm, `approximate` needs `approximate=True`, `refused`
@@ -62,7 +62,7 @@ class Fit:
     """What becomes of mels of one dialect where those of another are wanted. True if that needs no permission.
 
     Attributes:
-        names: Of source and target, to be read.
+        names: The names of source and target, to be read.
         source: The dialect that mels come in.
         target: The dialect that they are wanted in.
         differences: In the order of `MelConfig`'s fields.
@@ -177,7 +177,7 @@ def say_lag(delay: int) -> str:
 
 
 def say(field: str, value: Any) -> str:
-    """A field's value, to be read."""
+    """Format a field's value, to be read."""
     if value is None:
         return "none"
     if isinstance(value, tuple):
@@ -223,7 +223,7 @@ def _transpose(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
 
 
 def _quietly(field: str, otherwise: str) -> Rule:
-    """The rule of a field that decides how faint a band can be."""
+    """Make the rule of a field that decides how faint a band can be."""
 
     def rule(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
         rise = _rise(source, target)
@@ -236,7 +236,7 @@ def _quietly(field: str, otherwise: str) -> Rule:
 
 
 def _culprit(source: MelConfig, target: MelConfig) -> str:
-    """The field for which the source cannot be as silent as the target."""
+    """Find the field because of which the source cannot be as silent as the target."""
     clipped = source.clip is not None and float((faintest(source) - math.log(source.floor)).max()) > 0
     fields = ("clip", *QUIET) if clipped else QUIET
     return next(name for name in fields if getattr(source, name) != getattr(target, name))
@@ -253,7 +253,7 @@ def _guard(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
 
 
 def _faint(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
-    """Of what keeps the power from zero: near the dialects' floor it shows, well above it does not."""
+    """Judge what keeps the power from zero: near the dialects' floor it shows, well above it does not."""
     power = max(abs(source.power_epsilon - target.power_epsilon), abs(source.power_floor - target.power_floor))
     area = float(log_area(target).max())
     floor = max(math.log(mel.floor) for mel in (source, target))

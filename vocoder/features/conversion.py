@@ -24,10 +24,10 @@ SILENT = 1e-3  # a frame is silent if no band is further above silence, in neper
 
 
 def resolve_dialect(dialect: str | MelConfig, stats: Stats | None = None) -> MelConfig:
-    """What a mel means.
+    """Give the config that says what a mel means.
 
     Args:
-        dialect: Name of one of `vocoder.dialects`, or the very thing.
+        dialect: The name of one of `vocoder.dialects`, or the config itself.
         stats: Mean and scale by which the mels are normalised; see `vocoder.features.statistics`.
 
     Raises:
@@ -52,14 +52,14 @@ def resolve_dialect(dialect: str | MelConfig, stats: Stats | None = None) -> Mel
 
 
 def compare(source: str | MelConfig, target: str | MelConfig) -> Fit:
-    """What becomes of mels of one dialect where those of another are wanted.
+    """Say what becomes of mels of one dialect where those of another are wanted.
 
     Args:
         source: The dialect that mels come in: a name, or what they mean.
         target: The dialect that they are wanted in: a name, or what they mean.
 
     Returns:
-        Its string says what differs and what is done about it.
+        A `Fit`, whose string says what differs and what is done about it.
 
     Raises:
         ValueError: There is no dialect of that name.
@@ -82,7 +82,7 @@ def _name(mel: MelConfig) -> str | None:
 
 
 def make_converter(source: MelConfig, target: MelConfig, approximate: bool = False) -> Converter:
-    """A `Converter`, if there can be one.
+    """Make a `Converter`, if there can be one.
 
     Args:
         source: The dialect that mels come in.

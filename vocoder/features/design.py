@@ -18,16 +18,16 @@ FACTORS = (2, 3, 5, 7)
 
 
 def design_mel(sample_rate: int, *, hop_seconds: float = HOP_SECONDS, n_mels: int = 80) -> MelConfig:
-    """A dialect for a sample rate: HiFi-GAN's, up to half the rate, with lengths that fit.
+    """Design a dialect for a sample rate: HiFi-GAN's, up to half the rate, with lengths that fit.
 
     The hop is the even number nearest to the wish that has no prime factor above 7: our networks take any, but others
     that may be trained on these mels upsample by small strides. The window has four hops. `n_fft` is the power of two
     that holds it, or the next if the bands need it to have full rank.
 
     Args:
-        sample_rate: In Hz.
-        hop_seconds: Wanted time from frame to frame.
-        n_mels: Number of bands.
+        sample_rate: The sample rate in Hz.
+        hop_seconds: The wanted time from frame to frame, in seconds.
+        n_mels: The number of bands.
 
     Raises:
         ValueError: A number is out of range, or there are more bands than any such filterbank can tell apart.

@@ -233,7 +233,7 @@ UNNORMED = 30.0  # how much higher a filter of unit height is than one of unit a
 
 
 def guess_dialect(mel: Tensor | np.ndarray, n_mels: int | None = None) -> list[str]:
-    """Which presets could have made a mel of speech.
+    """List the presets that could have made a mel of speech.
 
     Judged by the number of bands, by the values' range and what they pile up at, and by whether loudness and dynamics,
     read in a preset, are those of speech. Values do not tell sample rate, hop length, window, framing, edges,
@@ -243,11 +243,11 @@ def guess_dialect(mel: Tensor | np.ndarray, n_mels: int | None = None) -> list[s
     have normalised tell no more than that.
 
     Args:
-        mel: Of speech, a second or more; any shape with an axis of the bands among the last two.
-        n_mels: Number of bands; None for the length of either axis.
+        mel: The mel of a second or more of speech; any shape with an axis of the bands among the last two.
+        n_mels: The number of bands; None for the length of either axis.
 
     Returns:
-        Names in the catalogue, the most plausible first; none if it is no preset's.
+        The names in the catalogue, the most plausible first; none if it is no preset's.
 
     Raises:
         ValueError: The mel is empty, or has no two axes.

@@ -51,7 +51,7 @@ def expected_error(source: MelConfig, target: MelConfig) -> float:
 
 
 def _spectral(mel: MelConfig) -> MelConfig:
-    """What bands depend on: the same for many dialects."""
+    """Keep only the fields on which bands depend: they are the same for many dialects."""
     return MelConfig(**{name: getattr(mel, name) for name in SPECTRAL})
 
 
@@ -70,7 +70,7 @@ def _error(source: MelConfig, target: MelConfig, told: float) -> float:
 
 
 def _retime(bands: Tensor, source: MelConfig, target: MelConfig) -> Tensor:
-    """Logs of bands (sounds, frames, n_mels) at the target's period, both dialects' first frames at the same place."""
+    """Give logs of bands (sounds, frames, n_mels) at the target's period, both dialects' first frames at the same place."""
     here, there = (replace(mel, framing="centered") for mel in (source, target))
     return retime(bands.transpose(1, 2), here, there).transpose(1, 2).double()
 

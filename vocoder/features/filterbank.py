@@ -30,7 +30,7 @@ def hz_to_mel(hz: Tensor, scale: str) -> Tensor:
 
 
 def mel_to_hz(mel: Tensor, scale: str) -> Tensor:
-    """The inverse of `hz_to_mel`."""
+    """Convert mel to Hz: the inverse of `hz_to_mel`."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     return torch.where(mel < 15.0, mel * 200 / 3, 1000.0 * torch.exp((mel - 15.0) * (math.log(6.4) / 27.0)))

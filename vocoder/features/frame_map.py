@@ -20,12 +20,12 @@ PIECE_FRAMES = 4096  # of what is there as a whole: float64 takes twice its memo
 
 
 def period(mel: MelConfig) -> Fraction:
-    """Seconds from frame to frame."""
+    """Give the seconds from frame to frame."""
     return Fraction(mel.hop_length, mel.sample_rate)
 
 
 def count_frames(frames: int, source: MelConfig, target: MelConfig) -> int:
-    """How many frames of the target last as long as so many of the source: the nearest number, half a frame up.
+    """Count the frames of the target that last as long as frames of the source: the nearest number, half a frame up.
 
     At least one, if there is one.
     """
@@ -34,10 +34,10 @@ def count_frames(frames: int, source: MelConfig, target: MelConfig) -> int:
 
 
 def retime(mel: Tensor, source: MelConfig, target: MelConfig) -> Tensor:
-    """The frames of a whole utterance at the target's places in time; the mel itself if these are the source's.
+    """Give the frames of a whole utterance at the target's places in time; the mel itself if these are the source's.
 
     Args:
-        mel: (batch, n_mels, frames), of the source's dialect, as is what comes out.
+        mel: The mel (batch, n_mels, frames), of the source's dialect, as is what comes out.
         source: The dialect whose frames are given.
         target: The dialect whose period and framing are wanted; `count_frames` says how many come of it.
     """
@@ -61,9 +61,9 @@ class FrameMap:
 
     Attributes:
         same: Whether the periods are equal.
-        seen: Frames that have come.
-        made: Frames that have been given.
-        lag: Seconds by which a frame's end may precede that of the last frame that it needs.
+        seen: The number of frames that have come.
+        made: The number of frames that have been given.
+        lag: The seconds by which a frame's end may precede that of the last frame that it needs.
     """
 
     def __init__(self, source: MelConfig, target: MelConfig) -> None:
@@ -82,11 +82,11 @@ class FrameMap:
         """Take the next frames.
 
         Args:
-            mel: (batch, n_mels, frames), any number of frames.
-            last: No more will come.
+            mel: The frames (batch, n_mels, frames), any number of them.
+            last: Whether no more will come.
 
         Returns:
-            (batch, n_mels, frames), float32: those that are determined by now and were not before.
+            The frames (batch, n_mels, frames), float32: those that are determined by now and were not before.
         """
         self.seen += mel.shape[-1]
         if self.same:
@@ -101,7 +101,7 @@ class FrameMap:
         return moved
 
     def _count_determined(self, last: bool) -> int:
-        """Frames that have all that they need: the end may come at once, and none must lie beyond it."""
+        """Count the frames that have all that they need: the end may come at once, and none must lie beyond it."""
         stop = count_frames(self.seen, self.source, self.target)
         if last:
             return stop
@@ -109,7 +109,7 @@ class FrameMap:
         return max(self.made, min(stop, both_known))
 
     def _interpolate(self, known: Tensor, numbers: Tensor) -> Tensor:
-        """The target's frames of these numbers; whole numbers tell where they lie, also after hours."""
+        """Give the target's frames of these numbers; whole numbers tell where they lie, also after hours."""
         position = numbers * self._step + self._start
         left = position.div(self._unit, rounding_mode="floor")
         share = (position - left * self._unit).double() / self._unit

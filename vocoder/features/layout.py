@@ -34,7 +34,7 @@ def to_bands_first(mel: Any, dialect: MelConfig) -> Tensor:
 
 
 def shape_rule(shape: tuple[int, ...], dialect: MelConfig) -> str:
-    """What a mel's shape must be, and what it is: the beginning of a message."""
+    """Say what a mel's shape must be, and what it is: the beginning of a message."""
     axes = f"{dialect.n_mels}, frames" if dialect.layout == "bands_first" else f"frames, {dialect.n_mels}"
     return f"`mel` must have shape ({axes}) or (batch, {axes}), but has {tuple(shape)}."
 

@@ -29,11 +29,11 @@ CONVERSION = (
 
 
 def with_statistics(mel: MelConfig, stats: Stats) -> MelConfig:
-    """The dialect of mels normalised as (mel - mean) / scale.
+    """Give the dialect of mels normalised as (mel - mean) / scale.
 
     Args:
         mel: The dialect before they were normalised.
-        stats: (mean, scale), each a number or one for each band, in the dialect's values; or a file of them:
+        stats: The mean and scale, each a number or one for each band, in the dialect's values; or a file of them:
             `.npz` with mean and scale, std or var, or with ESPnet's count, sum and sum_square; `.npy` (2, n_mels) or
             (2,) and `.h5` with mean and scale, both ParallelWaveGAN's; `.json` with the same entries as `.npz`.
 

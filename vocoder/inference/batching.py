@@ -36,17 +36,17 @@ def continue_waveform(
     """Generate utterances of equal length side by side, or their next frames.
 
     Args:
-        engine: Generates.
-        conditioning: Of the frames to generate.
-        state: After the frames before; consumed.
-        draw: Gives the noise.
-        numbers: Each utterance's, which make its noise.
-        temperature: See `Engine.generate`.
-        first: Frame with which the conditioning begins.
-        progress: See `Engine.generate`.
+        engine: The engine that generates.
+        conditioning: The conditioning of the frames to generate.
+        state: The state after the frames before; it is consumed.
+        draw: The function that gives the noise.
+        numbers: The number of each utterance, which with the seed makes its noise.
+        temperature: The factor on the spread of every law; see `Engine.generate`.
+        first: The index of the frame with which the conditioning begins.
+        progress: The function that is told of progress; see `Engine.generate`.
 
     Returns:
-        Waveforms (batch, frames · hop_length), and the state after them.
+        The waveforms (batch, frames · hop_length), and the state after them.
     """
     hop_length, pieces = engine.network.hop_length, []
     for start in range(0, conditioning.frames, PIECE_FRAMES):
@@ -79,16 +79,16 @@ def generate_whole(
     """Utterances of equal length side by side, of which there is little more in memory than their waveforms.
 
     Args:
-        engine: Generates.
-        conditioning: Piece after piece.
-        frames: In all.
-        draw: Gives the noise.
+        engine: The engine that generates.
+        conditioning: The conditioning, piece after piece.
+        frames: The number of frames in all.
+        draw: The function that gives the noise.
         numbers: Each utterance's, which make its noise.
-        temperature: See `Engine.generate`.
-        progress: See `Engine.generate`.
+        temperature: The factor on the spread of every law; see `Engine.generate`.
+        progress: A function that is told of progress; see `Engine.generate`.
 
     Returns:
-        (batch, frames · hop_length).
+        The waveforms (batch, frames · hop_length).
     """
     hop_length, device = engine.network.hop_length, next(engine.network.parameters()).device
     whole, first = torch.empty(len(numbers), frames * hop_length, device=device), 0
@@ -102,12 +102,12 @@ def generate_whole(
 
 
 class Utterance(NamedTuple):
-    """What is to be generated.
+    """An utterance, or a piece of one, that is to be generated.
 
     Attributes:
-        conditioning: Of this one alone.
-        number: Which, with the seed, makes its noise.
-        start: Sample of the noise at which it begins; of a piece, where it begins in the whole.
+        conditioning: The conditioning of this one alone.
+        number: The number of the utterance, which with the seed makes its noise.
+        start: The sample of the noise at which it begins; for a piece, the sample at which it begins in the whole.
     """
 
     conditioning: Conditioning
@@ -121,11 +121,11 @@ class Utterance(NamedTuple):
 
 
 class Seat:
-    """A row of the batch and who is in it.
+    """A row of the batch, and the utterance in it.
 
     Args:
-        utterance: Who is in it.
-        place: Of the utterance in the caller's list.
+        utterance: The utterance in the row.
+        place: The index of the utterance in the caller's list.
     """
 
     def __init__(self, utterance: Utterance, place: int) -> None:

@@ -43,9 +43,9 @@ class Bundle(NamedTuple):
     """A model as read from disk.
 
     Attributes:
-        config: Of mel and network.
-        network: On the CPU, in eval mode.
-        training: Facts about how it was trained, for people to read; may be empty.
+        config: The config of mel and network.
+        network: The network, on the CPU, in eval mode.
+        training: The facts about how it was trained, for people to read; may be empty.
     """
 
     config: VocoderConfig
@@ -66,10 +66,10 @@ def save_bundle(
     last: however the writing ends, nothing half-written is ever taken for a model.
 
     Args:
-        folder: Made if need be.
-        config: That the network was built from.
-        network: Whose weights are written.
-        training: Facts to keep with it, as JSON can say them.
+        folder: The folder, made if need be.
+        config: The config from which the network was built.
+        network: The network whose weights are written.
+        training: The facts to keep with it, as JSON can say them.
         dtype: The type of the weights in the file; they are read as float32. float16 keeps eleven bits of each, and
             halves the file.
     """
@@ -138,7 +138,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
 
 
 def unpickle(path: Path) -> Any:
-    """What torch.save has written, without running code from the file; an error names it."""
+    """Read what torch.save has written, without running code from the file; an error names the file."""
     if not path.is_file():
         raise FileNotFoundError(f"A checkpoint is a file, but there is none at {path}. Check its spelling.")
     with path.open("rb") as file:  # an error of the file system names the path, and passes as it is
@@ -199,7 +199,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _build(config: VocoderConfig, weights: Mapping[str, Tensor], path: Path, described: Path) -> WaveNet:
-    """The network of a config, described in one file, with the weights of another, all of which must fit."""
+    """Build the network that one file describes, with the weights of another file, all of which must fit."""
     _check_size(config, weights, path, described)
     try:
         with torch.random.fork_rng(devices=[]):  # its first weights, thrown away, are not drawn from the caller's
@@ -248,7 +248,7 @@ def _check_size(config: VocoderConfig, weights: Mapping[str, Any], path: Path, d
 
 
 def some(names: list[str], limit: int = 5) -> str:
-    """The first of many, for a message."""
+    """List the first of many names, for a message."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 

@@ -219,11 +219,11 @@ def _levels_to_caller() -> int:
 
 
 def check_numbers(utterance: int | Sequence[int], batch: int) -> list[int]:
-    """Number of each utterance, which with the seed makes its noise.
+    """Check and list the number of each utterance, which with the seed makes its noise.
 
     Args:
-        utterance: The first one's, or one for each.
-        batch: Number of utterances.
+        utterance: The number of the first utterance, or one number for each.
+        batch: The number of utterances.
 
     Raises:
         TypeError: A number is not an integer.
@@ -247,7 +247,7 @@ def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | N
         batch: Number of utterances.
 
     Returns:
-        (batch,), int64; None for a single voice.
+        The index of each utterance's voice (batch,), int64; None for a single voice.
 
     Raises:
         TypeError: An index is not an integer.

@@ -25,14 +25,14 @@ class Conditioner:
     places; a block that is not complete yet is filled up with copies, and computed again when it is.
 
     Args:
-        network: In eval mode.
-        speaker: Index of the voice (1,), on the network's device, for networks of several.
-        convert: From mels as they come (1, bands, frames) to the network's dialect, frame by frame.
-        voiced_temperature: Factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
+        network: The network, in eval mode.
+        speaker: The index of the voice (1,), on the network's device, for networks of several.
+        convert: The conversion of mels as they come (1, bands, frames) to the network's dialect, frame by frame.
+        voiced_temperature: The factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
 
     Attributes:
-        seen: Frames that have come.
-        done: Frames whose conditioning has been given.
+        seen: The number of frames that have come.
+        done: The number of frames whose conditioning has been given.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Conditioner:
         """Take the next frames.
 
         Args:
-            mel: (1, bands, frames); any number of frames.
+            mel: The mel (1, bands, frames); any number of frames.
             last: No more will come.
 
         Returns:
-            Conditioning of all frames that are determined by now and were not before; None if there are none.
+            The conditioning of all frames that are determined by now and were not before; None if there are none.
         """
         if mel.shape[-1] and self._mel is None:
             self._mel = mel[..., :1].expand(-1, -1, self.margin)
@@ -68,7 +68,7 @@ class Conditioner:
         return self._advance(self.seen if last else self.seen - self.margin)
 
     def _advance(self, stop: int) -> Conditioning | None:
-        """The conditioning from the frame that is due to another."""
+        """Give the conditioning from the next frame that is due up to the frame `stop`; None if there is none."""
         start, reach = self.done, self.network.config.upsampling_taps - 1
         if stop <= start:
             return None
@@ -109,20 +109,20 @@ class Conditioner:
 
 
 def condition_whole(conditioner: Conditioner, mel: Tensor) -> Conditioning:
-    """The conditioning of an utterance (1, bands, frames) that is there as a whole, by a conditioner of its own."""
+    """Compute the conditioning of a whole utterance (1, bands, frames) by a conditioner of its own."""
     whole = conditioner.push(mel, last=True)
     assert whole is not None  # there is at least one frame
     return whole
 
 
 def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | None = None) -> Iterator[Conditioning]:
-    """The conditioning of utterances (batch, bands, frames), one piece after the other.
+    """Compute the conditioning of utterances (batch, bands, frames), one piece after the other.
 
     Each utterance is conditioned by itself, so that its bits do not depend on the batch.
 
     Args:
-        make: Makes the conditioner of one utterance, from the index of its voice (1,).
-        mels: On the network's device.
+        make: The function that makes the conditioner of one utterance, from the index of its voice (1,).
+        mels: The mels, on the network's device.
         speakers: The index of each utterance's voice (batch,), for networks of several.
     """
     rows = [make(voice) for voice in split_voices(speakers, len(mels))]
@@ -136,5 +136,5 @@ def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | 
 
 
 def split_voices(speakers: Tensor | None, batch: int) -> Sequence[Tensor | None]:
-    """The index of each utterance's voice (1,), from those of a batch; None for networks of a single voice."""
+    """Split the voices of a batch into one index (1,) for each utterance; None for networks of a single voice."""
     return [None] * batch if speakers is None else speakers.split(1)

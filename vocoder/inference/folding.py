@@ -42,7 +42,10 @@ def count_pieces(network: WaveNet, frames: int) -> int:
 
 
 def warm_up(network: WaveNet) -> int:
-    """Samples that a piece generates before it is heard: all that a sample depends on directly is its own by then."""
+    """Give the number of samples that a piece generates before it is heard.
+
+    From there on, every past sample on which a sample depends directly is the piece's own.
+    """
     return network.past_length
 
 
@@ -55,15 +58,15 @@ def measure_power(mel: Tensor, config: MelConfig) -> Tensor:
 
 
 def choose_cuts(power: Sequence[float], count: int, reach: int) -> list[int]:
-    """Frames at whose middle to cut an utterance into `count` pieces: near equal parts, but where it is quiet.
+    """Choose the frames at whose middle to cut an utterance into `count` pieces: near equal parts, where it is quiet.
 
     Args:
-        power: Of each frame.
-        count: Number of pieces, one more than of cuts.
-        reach: How many frames a cut may lie off equal parts; less than half a part.
+        power: The power of each frame.
+        count: The number of pieces, one more than of cuts.
+        reach: The number of frames by which a cut may lie off equal parts; less than half a part.
 
     Returns:
-        count - 1 frames, ascending; of equally quiet ones the nearest to equal parts.
+        The count - 1 frames, ascending; of equally quiet ones the nearest to equal parts.
     """
     frames, cuts = len(power), []
     for index in range(1, count):
@@ -91,13 +94,13 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Fold:
-    """How one utterance is cut and joined.
+    """A plan of how one utterance is cut and joined.
 
     Attributes:
-        conditioning: Of this one alone.
-        pieces: In order of time.
-        hop_length: Samples per frame.
-        fade: Samples of a cross-fade.
+        conditioning: The conditioning of this utterance alone.
+        pieces: The pieces in order of time.
+        hop_length: The number of samples per frame.
+        fade: The number of samples of a cross-fade.
     """
 
     conditioning: Conditioning
@@ -128,7 +131,7 @@ class Fold:
         return cls(conditioning, pieces, hop, fade)
 
     def utterances(self, number: int) -> list[Utterance]:
-        """The pieces for an engine; their noise is that of the utterance of this number at the same samples."""
+        """List the pieces for an engine; their noise is that of the utterance of this number at the same samples."""
         return [
             Utterance(self._frames(piece.first, piece.stop), number, piece.first * self.hop_length)
             for piece in self.pieces
@@ -221,16 +224,16 @@ def infer_folded(
     """Generate utterances of equal length, the pieces of all of them side by side.
 
     Args:
-        engine: Generates.
-        conditioning: Of the batch.
-        power: (batch, frames), of each frame.
-        numbers: Each utterance's, which make its noise.
-        draw: See `run_side_by_side`.
-        temperature: See `Engine.generate`.
-        progress: Called with numbers of samples that add up to those of the result.
+        engine: The engine that generates.
+        conditioning: The conditioning of the batch.
+        power: The power of each frame (batch, frames).
+        numbers: The number of each utterance, which with the seed makes its noise.
+        draw: The function that gives the noise; see `run_side_by_side`.
+        temperature: The factor on the spread of every law; see `Engine.generate`.
+        progress: A function that is called with numbers of samples that add up to those of the result.
 
     Returns:
-        (batch, frames · hop_length), float32 in [-1, 1], on the network's device.
+        The waveforms (batch, frames · hop_length), float32 in [-1, 1], on the network's device.
     """
     device = conditioning.scale.device
     rows = [conditioning.select(torch.tensor([row], device=device)) for row in range(len(numbers))]

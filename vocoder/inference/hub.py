@@ -27,8 +27,8 @@ def download(name: str, revision: str | None = None) -> Path:
     Without network, and with `HF_HUB_OFFLINE=1`, the copy in the cache is taken.
 
     Args:
-        name: Of the repository, `user/name`.
-        revision: Branch, tag or commit; None for the branch `main`.
+        name: The name of the repository, `user/name`.
+        revision: The branch, tag or commit; None for the branch `main`.
 
     Returns:
         A folder for `load_bundle`, in the cache: not to be changed.
@@ -65,19 +65,21 @@ def push(
 ) -> str:
     """Publish a model with a card written from what its bundle says; see `write_card`.
 
-    All three files change in one commit: nobody ever fetches the weights of one model with the config of another.
-    A card that somebody has edited is replaced too; it stays in the repository's history.
+    All three files change in one commit, so that the weights of one model are never fetched with the config of another.
+    A card that was edited by hand is replaced too; it stays in the repository's history.
 
     Args:
         bundle: The model.
-        repo_id: `user/name`; the repository is made if need be.
-        private: Of a new repository; if False, what is the account's default, public unless its owner chose otherwise.
-        revision: Branch, made if need be; None for `main`.
-        message: Of the commit.
-        token: With the right to write; None for the one of `hf auth login` or the environment variable `HF_TOKEN`.
+        repo_id: The name of the repository, `user/name`; the repository is made if need be.
+        private: Whether a new repository is private; if False, it is what the account's default says: public, unless
+            its owner chose otherwise.
+        revision: The branch, made if need be; None for `main`.
+        message: The message of the commit.
+        token: A token with the right to write; None for the one of `hf auth login` or the environment variable
+            `HF_TOKEN`.
 
     Returns:
-        Address of the model's page.
+        The address of the model's page.
 
     Raises:
         ValueError: `repo_id` is no `user/name`.

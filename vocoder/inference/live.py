@@ -31,11 +31,11 @@ def run_live(
     """Serve each number of streams for a while.
 
     Args:
-        model: Of all streams.
-        counts: Numbers of streams at once.
-        chunk_frames: Frames of a chunk.
-        seconds: Of sound, for each stream.
-        options: Of `Vocoder.stream`.
+        model: The model that all streams use.
+        counts: The numbers of streams at once, one after the other.
+        chunk_frames: The number of frames of a chunk.
+        seconds: The duration of the sound of each stream, in seconds.
+        options: The options of `Vocoder.stream`.
 
     Returns:
         For each count: `streams`, `chunk_ms`, `delay_ms_50`, `…_95`, `…_99`, `delay_ms_max` over all chunks; and
@@ -99,7 +99,7 @@ def _random_mel(model: Vocoder, frames: int) -> Tensor:
 
 
 def format_live(rows: Sequence[dict[str, Any]]) -> str:
-    """A table for people."""
+    """Format the results as a table to be read."""
     lines = [
         f"{'streams':>7}  {'kept up':>7}  {'delay of a chunk: median':>24}  {'95 %':>7}  {'99 %':>7}  {'worst':>7}"
     ]

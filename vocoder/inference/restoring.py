@@ -15,8 +15,8 @@ class Restorer:
     """Goes on where it stopped: in whatever chunks a waveform comes, its bits are the same.
 
     Args:
-        config: What the network's waveform is.
-        batch: Number of utterances side by side.
+        config: The config of the network's waveform: its pre-emphasis and gain.
+        batch: The number of utterances side by side.
     """
 
     def __init__(self, config: WaveformConfig, batch: int = 1) -> None:

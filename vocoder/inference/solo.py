@@ -53,13 +53,13 @@ def turn() -> Lock:
 
 @lru_cache(maxsize=1)
 def _turn(process: int) -> Lock:
-    """A forked process may not wait for its parent's threads."""
+    """Make the lock of this process: a forked one may not wait for its parent's threads."""
     return Lock()
 
 
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Of this process: a forked one has none of its parent's threads."""
+    """Give the pool of this process: a forked process has none of its parent's threads."""
     return ThreadPoolExecutor(physical_cores(), thread_name_prefix="vocoder", initializer=_settle)
 
 

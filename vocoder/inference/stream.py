@@ -40,18 +40,18 @@ class Stream:
     a listener has hung up or an error came, makes nothing that nobody hears.
 
     Args:
-        engine: Generates; streams may share it.
+        engine: The engine that generates; streams may share it.
         conditioner: The conditioner of this utterance.
         correction: The correction of this utterance.
-        frame_map: Of this utterance, from the dialect of the mels that will come.
-        waveform: What the network's waveform is.
-        draw: Noise of this utterance; see `run_side_by_side`.
-        number: Which utterance it is, for its noise.
-        temperature: See `Vocoder.infer`.
+        frame_map: The map of this utterance's frames, from the dialect of the mels that will come.
+        waveform: The config of the network's waveform: its pre-emphasis and gain.
+        draw: The function that gives the noise; see `run_side_by_side`.
+        number: The number of the utterance, which with the seed makes its noise.
+        temperature: The factor on the spread of each sample's law; see `Vocoder.infer`.
 
     Attributes:
-        latency: Seconds by which samples lag the end of their frame: those of the frames that the network looks ahead,
-            those that the correction waits for, and those between which frames of another period lie.
+        latency: The number of seconds by which samples lag the end of their frame: those of the frames that the network
+            looks ahead, those that the correction waits for, and those between which frames of another period lie.
     """
 
     def __init__(
@@ -82,11 +82,12 @@ class Stream:
         """Take the next frames.
 
         Args:
-            mel: (n_mels, frames), or (1, n_mels, frames), as the dialect says; any number of frames, also none.
+            mel: The frames (n_mels, frames), or (1, n_mels, frames), as the dialect says; any number of frames, also
+                none.
 
         Returns:
-            (time,), float32 in [-1, 1], on the model's device: the samples that are determined by now and were not
-            before, possibly none.
+            The waveform (time,), float32 in [-1, 1], on the model's device: the samples that are determined by now and
+            were not before, possibly none.
 
         Raises:
             TypeError: As `Vocoder.infer`.
@@ -103,7 +104,7 @@ class Stream:
             return self._advance(chunk, last=False)
 
     def flush(self) -> Tensor:
-        """End the utterance: the samples (time,) that were waiting for frames to come; nothing may follow."""
+        """End the utterance and give the samples (time,) that were waiting for frames to come; nothing may follow."""
         with self._lock:
             self._check_open()
             nothing = torch.empty(1, self.dialect.n_mels, 0, dtype=torch.float32)
@@ -121,7 +122,7 @@ class Stream:
         yield self.flush()
 
     async def over_async(self, chunks: AsyncIterable[Mel] | Iterable[Mel]) -> AsyncIterator[Tensor]:
-        """As `over`, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile.
+        """Do what `over` does, for asyncio: the samples are made in a thread, so that the loop goes on meanwhile.
 
         The chunks of a plain iterable are fetched in a thread too, for it may take its time over each. Who is cancelled
         while samples are made has lost them: the stream then ends, and says so.
@@ -188,14 +189,14 @@ class Stream:
 
 
 async def _fetch(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """One after the other, each in a thread."""
+    """Give one after the other, each taken in a thread."""
     iterator = iter(items)
     while batch := await asyncio.to_thread(_take_one, iterator):
         yield batch[0]
 
 
 def _take_one(iterator: Iterator[Item]) -> list[Item]:
-    """The next, or none: StopIteration cannot leave a coroutine."""
+    """Take the next item in a list, empty at the end: StopIteration cannot leave a coroutine."""
     for item in iterator:
         return [item]
     return []

@@ -58,16 +58,16 @@ class Vocoder:
     """A trained network and the dialect of mels it understands.
 
     Args:
-        config: Of mel and network.
-        network: Put into eval mode; its weights must not change from here on.
-        training: Facts about how it was trained, for people to read.
+        config: The config of mel and network.
+        network: The network; it is put into eval mode, and its weights must not change from here on.
+        training: The facts about how it was trained, for people to read.
         name: The name that `repr` shows.
 
     Attributes:
-        config: As given.
-        network: As given.
-        training: As given; empty if unknown.
-        name: As given; empty if unknown.
+        config: The config that was given.
+        network: The network that was given.
+        training: The facts that were given; empty if unknown.
+        name: The name that was given; empty if unknown.
 
     Example:
         >>> vocoder = Vocoder.from_pretrained("universal")  # doctest: +SKIP
@@ -88,10 +88,11 @@ class Vocoder:
         """Load a model.
 
         Args:
-            model: In this order: a folder made by `save_pretrained` or `vocoder export`; a training checkpoint
-                (`.ckpt`); the name of a voice that ships with the package; a Hugging Face Hub id, `user/name`.
-            device: Where to infer; the CPU if None.
-            revision: Branch, tag or commit on the hub.
+            model: The model, looked for in this order: a folder made by `save_pretrained` or `vocoder export`; a
+                training checkpoint (`.ckpt`); the name of a voice that ships with the package; a Hugging Face Hub id,
+                `user/name`.
+            device: The device to infer on; the CPU if None.
+            revision: The branch, tag or commit on the hub.
 
         Raises:
             OSError: There is no such model, or it cannot be read or fetched.
@@ -109,7 +110,7 @@ class Vocoder:
         Streams that have begun stay with the network, and cannot be gone on with: begin them afterwards.
 
         Args:
-            device: Where to infer from now on, `cuda` say.
+            device: The device to infer on from now on, for example `cuda`.
 
         Raises:
             ValueError: There is no such device.
@@ -156,17 +157,17 @@ class Vocoder:
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveform, in Hz."""
+        """The sample rate of the waveform, in Hz."""
         return self.config.mel.sample_rate
 
     @property
     def hop_length(self) -> int:
-        """Samples per mel frame."""
+        """The number of samples per mel frame."""
         return self.config.mel.hop_length
 
     @property
     def latency(self) -> float:
-        """Seconds by which a stream's samples lag their frames: what the network looks ahead, and what corrections do.
+        """The seconds by which a stream's samples lag their frames: the look-ahead of the network and of corrections.
 
         `stream(correction_passes=0)` lags by the former alone.
         """
@@ -174,14 +175,15 @@ class Vocoder:
         return (ahead + correction_latency(self.mel, self.config.sampling.correction_passes)) / self.sample_rate
 
     def fits(self, dialect: str | MelConfig, stats: Stats | None = None) -> Fit:
-        """What this model can do with mels of another dialect; true if `infer` takes them as they are.
+        """Say what this model can do with mels of another dialect; true if `infer` takes them as they are.
 
         Args:
-            dialect: Name of one of `vocoder.dialects`, or what a mel means.
-            stats: Mean and scale by which the mels are normalised; see `vocoder.features.statistics`.
+            dialect: The name of one of `vocoder.dialects`, or a config that says what the mel means.
+            stats: The mean and scale by which the mels are normalised; see `vocoder.features.statistics`.
 
         Returns:
-            Says, printed, what differs and what becomes of it; `delay` is by how many samples the waveform lags.
+            A `Fit`: printed, it says what differs and what becomes of it; its `delay` is the number of samples by
+            which the waveform lags.
         """
         return compare(dialect if stats is None else resolve_dialect(dialect, stats), self.mel)
 
@@ -210,36 +212,39 @@ class Vocoder:
         Row b of a batch equals `infer(mel[b], utterance=utterance + b)` bit for bit (`utterance[b]`, of one for each).
 
         Args:
-            mel: (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length, as the dialect says.
-            seed: Of the noise, from 0 to 2**64 - 1.
-            temperature: Factor on the spread of each sample's law; positive. 1 samples the model, less is duller.
+            mel: The mel (n_mels, frames), or (batch, n_mels, frames) for utterances of equal length; axes as the
+                dialect says.
+            seed: The seed of the noise, from 0 to 2**64 - 1.
+            temperature: The factor on the spread of each sample's law; positive. 1 samples the model, less is duller.
             voiced_temperature: Another factor on it where the mel is voiced, above 0 and at most 1. Below 1 a voice is
                 less hoarse, and the samples are no longer the network's own law, which 1 gives back. None for what the
                 model declares (`config.sampling`).
             correction_passes: The number of passes that bring the waveform's mel nearer to this one; see
                 `vocoder.inference.correction`. 0 leaves the samples as they were drawn. None for what the model
                 declares.
-            engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
-            precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
-                another waveform, as another seed does.
-            threads: Of the engine, at most so many; None for what is fastest. No bit of the waveform depends on it.
+            engine: The name of the engine: `native` (C++ on the CPU) or `torch` (slow, any device); `auto` for the
+                fastest.
+            precision: The precision of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another
+                precision gives another waveform, as another seed does.
+            threads: The largest number of threads that the engine may use; None for what is fastest. No bit of the
+                waveform depends on it.
             speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
                 several voices only.
-            utterance: Index of the (first) utterance, or one for each, which with the seed makes its noise: number the
-                parts of a text so that they do not all get the same.
-            fold: Cut what is long into pieces of a second or more, generate them side by side and join them: faster,
-                another waveform as another seed gives, and the joins are there to be looked for. Below two seconds it
-                changes nothing. See `vocoder.inference.folding`.
-            dialect: What the mel means, if not what `self.mel` says: a name in `vocoder.dialects`, or all its numbers.
+            utterance: The index of the (first) utterance, or one for each, which with the seed makes its noise: number
+                the parts of a text so that they do not all get the same.
+            fold: Whether to cut what is long into pieces of a second or more, generate them side by side and join them:
+                faster, another waveform as another seed gives, and the joins are there to be looked for. Below two
+                seconds it changes nothing. See `vocoder.inference.folding`.
+            dialect: The dialect of the mel, if not `self.mel`: a name in `vocoder.dialects`, or all its numbers.
                 It is converted; `fits` says in advance how well, and by how many samples the waveform then lags.
-            stats: Mean and scale by which the mel is normalised, or their file; see `vocoder.features.statistics`.
-            approximate: Also take a dialect that can only be converted approximately; frames that are not as far apart
-                as the model's are interpolated in time.
-            progress: Called now and then with the number of samples made since the last call.
+            stats: The mean and scale by which the mel is normalised, or their file; see `vocoder.features.statistics`.
+            approximate: Whether to take also a dialect that can only be converted approximately; frames that are not as
+                far apart as the model's are interpolated in time.
+            progress: A function that is called now and then with the number of samples made since the last call.
 
         Returns:
-            (time,), or (batch, time) for a batch: float32 in [-1, 1] at `sample_rate` Hz on the model's device;
-            time = frames · hop_length. Where the dialect's frames are farther apart or closer together than the
+            The waveform (time,), or (batch, time) for a batch: float32 in [-1, 1] at `sample_rate` Hz on the model's
+            device; time = frames · hop_length. Where the dialect's frames are farther apart or closer together than the
             model's, frames are as many of the model's as last equally long, the nearest number.
 
         Raises:
@@ -281,7 +286,7 @@ class Vocoder:
         return whole if mel.ndim == 3 else whole[0]
 
     def __call__(self, mel: Tensor | np.ndarray, **options: Any) -> Tensor:
-        """As `infer`."""
+        """Do what `infer` does."""
         return self.infer(mel, **options)
 
     def infer_many(
@@ -309,23 +314,23 @@ class Vocoder:
         the samples per second differ.
 
         Args:
-            mels: Each (n_mels, frames), or (1, n_mels, frames), as the dialect says.
-            seed: As for `infer`.
-            temperature: As for `infer`.
+            mels: The mels, each (n_mels, frames) or (1, n_mels, frames), axes as the dialect says.
+            seed: The seed of the noise; see `infer`.
+            temperature: The factor on the spread of each sample's law; see `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: As for `infer`.
-            precision: As for `infer`.
-            threads: As for `infer`.
+            engine: The name of the engine; see `infer`.
+            precision: The precision of the engine's matrix products; see `infer`.
+            threads: The largest number of threads that the engine may use; see `infer`.
             speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
                 several voices only.
-            utterance: As for `infer`.
-            dialect: As for `infer`, of all.
-            stats: As for `infer`.
-            approximate: As for `infer`.
-            progress: As for `infer`.
-            finished: Called with the place in the list and the waveform of each utterance as it ends; short ones may
-                overtake.
+            utterance: The index of the first utterance, or one for each, for the noise; see `infer`.
+            dialect: The dialect of all mels; see `infer`.
+            stats: The mean and scale by which the mels are normalised; see `infer`.
+            approximate: Whether to take also a dialect that can only be converted approximately; see `infer`.
+            progress: A function that is told of progress; see `infer`.
+            finished: A function that is called with the place in the list and the waveform of each utterance as it
+                ends; short ones may overtake.
 
         Returns:
             One (time,) for each mel, in their order.
@@ -375,18 +380,18 @@ class Vocoder:
         `latency` says, and needs the same memory after an hour as after a second.
 
         Args:
-            seed: As for `infer`.
-            temperature: As for `infer`.
+            seed: The seed of the noise; see `infer`.
+            temperature: The factor on the spread of each sample's law; see `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: As for `infer`.
-            precision: As for `infer`.
-            threads: As for `infer`.
-            speaker: As for `infer`.
-            utterance: As for `infer`.
-            dialect: As for `infer`.
-            stats: As for `infer`.
-            approximate: As for `infer`.
+            engine: The name of the engine; see `infer`.
+            precision: The precision of the engine's matrix products; see `infer`.
+            threads: The largest number of threads that the engine may use; see `infer`.
+            speaker: The voice by its name or index; see `infer`.
+            utterance: The index of the utterance, for the noise; see `infer`.
+            dialect: The dialect of the mels; see `infer`.
+            stats: The mean and scale by which the mels are normalised; see `infer`.
+            approximate: Whether to take also a dialect that can only be converted approximately; see `infer`.
 
         Raises:
             TypeError: As `infer`.
@@ -452,7 +457,7 @@ class Vocoder:
         return lambda speaker: Conditioner(self.network, speaker, convert, temperature)
 
     def _condition(self, make: MakeConditioner, mels: Tensor, speakers: Tensor | None) -> Conditioning:
-        """Each utterance by itself, so that its bits do not depend on the batch."""
+        """Condition each utterance by itself, so that its bits do not depend on the batch."""
         voices = split_voices(speakers, len(mels))
         return Conditioning.join(
             [condition_whole(make(voice), mel) for voice, mel in zip(voices, mels.split(1), strict=True)]
@@ -485,12 +490,12 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
     """Turn mels into waveforms in one call; models are kept in memory for the next.
 
     Args:
-        mel: See `Vocoder.infer`.
+        mel: The mel; see `Vocoder.infer`.
         model: A `Vocoder`, or what `Vocoder.from_pretrained` takes.
-        options: See `Vocoder.infer`.
+        options: The options of `Vocoder.infer`.
 
     Returns:
-        See `Vocoder.infer`.
+        The waveform; see `Vocoder.infer`.
     """
     vocoder = model if isinstance(model, Vocoder) else _cached(os.fspath(model), stamp(model))
     return vocoder.infer(mel, **options)

@@ -82,7 +82,7 @@ def export_onnx(folder: str | os.PathLike[str], config: VocoderConfig, network: 
 
 
 def describe(config: VocoderConfig) -> dict[str, str]:
-    """What the graphs' metadata say; see the module's docstring."""
+    """Collect the metadata of the graphs; see the module's docstring."""
     return {
         "sample_rate": str(config.mel.sample_rate),
         "hop_length": str(config.mel.hop_length),
@@ -135,7 +135,7 @@ class StepGraph(nn.Module):
         self.step = Step(network)
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
-        """A past of silence, and the position 0."""
+        """Give the state at the beginning: a past of silence, and the position 0."""
         return vars(self.step.initial_state(batch))
 
     def forward(
@@ -236,7 +236,7 @@ def _export(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the exporter has to say is of no use to anybody but its authors."""
+    """Silence the exporter, whose messages are of use only to its authors."""
     chatty = logging.getLogger("torch.onnx")
     level = chatty.level
     chatty.setLevel(logging.ERROR)

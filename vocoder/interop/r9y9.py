@@ -80,7 +80,7 @@ def import_r9y9(
 
 
 def _numpy_numbers() -> list[Any]:
-    """What builds NumPy's numbers: its learning rate schedules leave them in the state of the optimiser."""
+    """List what builds NumPy's numbers: r9y9's learning rate schedules leave them in the state of the optimiser."""
     construct: Any = np.float64(0).__reduce__()[0]
 
     def named(module: str) -> Any:  # torch 2.5 finds what it may call by its own name only
@@ -106,7 +106,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _refuse(hparams: Hparams, weights: Weights) -> None:
-    """What is a model of theirs, but cannot be one of ours."""
+    """Refuse a model of theirs that cannot be one of ours."""
     parameters = hparams.get("upsample_params") or {}
     usual = {"upsample_activation": "none", "freq_axis_kernel_size": 1, "mode": "nearest"}
     unusual = [f"{name} {parameters[name]}" for name in usual if parameters.get(name, usual[name]) != usual[name]]
@@ -128,7 +128,7 @@ def _refuse(hparams: Hparams, weights: Weights) -> None:
 
 
 def _check(hparams: Hparams, weights: Weights, files: str) -> None:
-    """The weights are those that the hyper-parameters describe."""
+    """Refuse weights that are not those that the hyper-parameters describe."""
     faults = {"the two contradict each other in": _contradictions(hparams, weights)}
     if not any(faults.values()):  # or else they would only be repeated, key by key
         faults = _faults(weights, _expected_shapes(hparams, weights))

@@ -70,11 +70,11 @@ def vocoder_config(hparams: Hparams, stats: Stats | None = None, *, conv_in: boo
     """All that they say.
 
     Args:
-        hparams: From `read_hparams`.
-        stats: See `mel_config`.
+        hparams: The hyper-parameters, from `read_hparams`.
+        stats: The statistics; see `mel_config`.
         conv_in: A convolution at frame rate comes before the upsampling. The weights tell: its train.py builds
             ConvInUpsampleNetwork whatever `upsample_net` says.
-        num_speakers: Rows of the speaker table; 0 where there is none.
+        num_speakers: The number of rows of the speaker table; 0 where there is none.
 
     Raises:
         ValueError: Our network cannot be this, or they contradict each other.
@@ -134,14 +134,14 @@ def _upsampling_taps(scales: list[int]) -> int:
 
 
 def mel_config(hparams: Hparams, stats: Stats | None = None) -> MelConfig:
-    """The dialect that the network reads.
+    """Give the dialect that the network reads.
 
     Version 0.2.0 takes log10 and normalises each band by statistics of the corpus, which are in neither of its files.
     Version 0.1.1 maps decibels to [0, 1], and its waveform comes half a window late.
 
     Args:
-        hparams: From `read_hparams`.
-        stats: (mean, standard deviation), or a file of them; see `with_statistics`.
+        hparams: The hyper-parameters, from `read_hparams`.
+        stats: The statistics (mean, standard deviation), or a file of them; see `with_statistics`.
 
     Raises:
         ValueError: No dialect says this.
@@ -195,10 +195,10 @@ def _win_length(hparams: Hparams) -> int:
 
 
 def waveform_config(hparams: Hparams) -> WaveformConfig:
-    """What is done to the waveform, after its mel is computed and before the network sees it.
+    """Say what is done to the waveform after its mel is computed and before the network sees it.
 
     Raises:
-        ValueError: Something else than pre-emphasis.
+        ValueError: It is something else than pre-emphasis.
     """
     preprocess = hparams.get("preprocess") or "none"
     if preprocess not in ("none", "preemphasis"):
@@ -211,10 +211,10 @@ def waveform_config(hparams: Hparams) -> WaveformConfig:
 
 
 def distribution_config(hparams: Hparams) -> DistributionConfig:
-    """The law of a sample.
+    """Give the law of a sample.
 
     Raises:
-        ValueError: Ours are others.
+        ValueError: It is none of our laws.
     """
     kind, channels = hparams["input_type"], hparams["out_channels"]
     if kind == "mulaw-quantize":

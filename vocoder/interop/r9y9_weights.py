@@ -38,16 +38,16 @@ def fold_weight_norm(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def smoothing_key(stage: int, *, conv_in: bool) -> str:
-    """Of one stage of its UpsampleNetwork, where a repetition stands before each smoothing."""
+    """Give the key of one stage of its UpsampleNetwork, where a repetition stands before each smoothing."""
     return f"upsample_net.{'upsample.' if conv_in else ''}up_layers.{2 * stage + 1}.weight"
 
 
 def translate(weights: Weights, network: WaveNet, *, decaying_skips: bool = False) -> Weights:
-    """Theirs to ours.
+    """Translate their weights to ours.
 
     Args:
-        weights: Folded, and complete.
-        network: Whose weights they shall become.
+        weights: The weights, folded and complete.
+        network: The network whose weights they shall become.
         decaying_skips: The sum of skips is multiplied by sqrt(1/2) after each layer but the first: "legacy".
 
     Returns:
@@ -85,7 +85,7 @@ def _context(weights: Weights, network: WaveNet) -> Weights:
 
 
 def _upsampling(weights: Weights, network: WaveNet) -> Tensor:
-    """What each sample of a frame (hop_length) takes from each of the frames around it (taps)."""
+    """Compute what each sample of a frame (hop_length) takes from each of the frames around it (taps)."""
     taps, stage = network.config.upsampling_taps, 0
     response = F.one_hot(torch.tensor([[taps // 2]]), taps).double()
     while (key := smoothing_key(stage, conv_in=CONV_IN in weights)) in weights:

@@ -23,9 +23,9 @@ class TorchaudioVocoder(nn.Module):
 
     Args:
         vocoder: The model.
-        dialect: Of the mels that will come: of torchaudio's bundles, `tacotron2` for those with Griffin-Lim and
-            `tacotron2-wavernn` for those with WaveRNN; None for the model's own. See `Vocoder.infer`.
-        options: Further arguments for `Vocoder.infer_many`, `seed` or `temperature` say.
+        dialect: The dialect of the mels that will come. Of torchaudio's bundles, those with Griffin-Lim need
+            `tacotron2`, and those with WaveRNN `tacotron2-wavernn`; None for the model's own. See `Vocoder.infer`.
+        options: The further arguments for `Vocoder.infer_many`, for example `seed` or `temperature`.
 
     Example:
         >>> import torchaudio, vocoder  # doctest: +SKIP
@@ -46,7 +46,7 @@ class TorchaudioVocoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveforms, in Hz."""
+        """The sample rate of the waveforms, in Hz."""
         return self.vocoder.sample_rate
 
     def forward(self, specgrams: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -55,8 +55,8 @@ class TorchaudioVocoder(nn.Module):
         Row b is `infer(specgrams[b, :, :lengths[b]], utterance=b)`, whatever the padding holds.
 
         Args:
-            specgrams: (batch, n_mels, frames).
-            lengths: (batch,), the frames that count in each row, from 1 to frames; None for all.
+            specgrams: The mels (batch, n_mels, frames).
+            lengths: The number of frames that count in each row (batch,), from 1 to frames; None for all.
 
         Returns:
             (batch, frames · hop_length), float32 in [-1, 1], 0 beyond the end of each; and (batch,), the samples that
@@ -78,7 +78,7 @@ class TorchaudioVocoder(nn.Module):
 
 
 def _cut(specgrams: Tensor, lengths: Tensor | None) -> list[Tensor]:
-    """The rows without their padding."""
+    """Cut the padding off the rows."""
     if specgrams.ndim != 3:
         raise ValueError(f"`specgrams` must be (batch, n_mels, frames), but has shape {tuple(specgrams.shape)}.")
     batch, _, frames = specgrams.shape

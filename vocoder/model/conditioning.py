@@ -18,8 +18,8 @@ class ContextNet(nn.Module):
 
     Args:
         mel: The dialect, whose range sets how the input is centred and scaled.
-        channels: Width of the result and inside.
-        context_frames: Frames on each side that one result sees.
+        channels: The width of the result and inside.
+        context_frames: The number of frames on each side that one result sees.
     """
 
     def __init__(self, mel: MelConfig, channels: int, context_frames: int) -> None:
@@ -45,9 +45,9 @@ class Upsampling(nn.Module):
     The kernel is learned; it starts as linear interpolation between the frames' centres.
 
     Args:
-        hop_length: Samples per frame.
-        taps: Neighbouring frames, odd.
-        framing: Where a frame's centre lies within its hop; see `MelConfig`.
+        hop_length: The number of samples per frame.
+        taps: The number of neighbouring frames, odd.
+        framing: The place of a frame's centre within its hop; see `MelConfig`.
     """
 
     def __init__(self, hop_length: int, taps: int, framing: str) -> None:

@@ -33,11 +33,11 @@ class OutputDistribution(ABC):
         """Natural log of the probability mass of each sample's level.
 
         Args:
-            parameters: (..., num_parameters).
-            waveform: (...), in [-1, 1); values between two levels count as the nearest.
+            parameters: The parameters (..., num_parameters).
+            waveform: The samples (...), in [-1, 1); values between two levels count as the nearest.
 
         Returns:
-            (...), in nats, at most 0.
+            The log-probabilities (...), in nats, at most 0.
         """
 
     @abstractmethod
@@ -49,12 +49,12 @@ class OutputDistribution(ABC):
         """Draw one sample from each law, as a function of the noise.
 
         Args:
-            parameters: (..., num_parameters).
-            noise: (..., 2), from `map_noise`.
-            temperature: Multiplies the spread (divides the logits of a categorical law); positive.
+            parameters: The parameters (..., num_parameters).
+            noise: The noise (..., 2), from `map_noise`.
+            temperature: The factor on the spread (a divisor of a categorical law's logits); positive.
 
         Returns:
-            (...), each on a level of the distribution, in [-1, 1).
+            The samples (...), each on a level of the distribution, in [-1, 1).
         """
 
     def place(self, parameters: Tensor, location: Tensor, scale: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ class MuLawCategorical(OutputDistribution):
 
 
 def build_distribution(config: DistributionConfig) -> OutputDistribution:
-    """The distribution that a config names."""
+    """Build the distribution that a config names."""
     match config.name:
         case "mixture_of_logistics":
             return MixtureOfLogistics(config.num_components)

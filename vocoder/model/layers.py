@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 
 def operand_dtype(x: Tensor) -> torch.dtype:
-    """The type that matrix products multiply in here: autocast's, or else x's own."""
+    """Give the type in which matrix products multiply here: autocast's where it is enabled, or else x's own."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -100,13 +100,13 @@ class GatedResidualLayer(nn.Module):
     so that the last columns of V are the paper's U.
 
     Args:
-        residual_channels: Width of x.
-        gate_channels: Width of a; z has half of it.
-        conditioning_channels: Width of h.
-        kernel_size: Taps K.
+        residual_channels: The width of x.
+        gate_channels: The width of a; z has half of it.
+        conditioning_channels: The width of h.
+        kernel_size: The number of taps K.
         dilation: The distance d between taps, in steps.
-        residual_scale: Multiplies x on the way out.
-        is_last: Nobody reads the last layer's x: it has no W_res.
+        residual_scale: The factor on x on the way out.
+        is_last: Whether this is the last layer: its x is never read, so it has no W_res.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class GatedResidualLayer(nn.Module):
         """Run over a whole segment, the past before it taken as zero.
 
         Args:
-            x: Residual stream (batch, time, residual_channels).
-            h: Conditioning (batch, time, conditioning_channels), in the operands' type.
+            x: The residual stream (batch, time, residual_channels).
+            h: The conditioning (batch, time, conditioning_channels), in the operands' type.
 
         Returns:
             The stream for the next layer, and z (batch, time, gate_channels / 2).
@@ -150,7 +150,7 @@ class GatedResidualLayer(nn.Module):
         return GatedUnit.apply(a)  # type: ignore[no-untyped-call]
 
     def add_residual(self, x: Tensor, z: Tensor) -> Tensor:
-        """The residual stream after this layer; both arguments (..., channels)."""
+        """Give the residual stream after this layer; both arguments are (..., channels)."""
         if self.residual is None:
             return x
         x = x + self.residual(z)

@@ -39,10 +39,10 @@ class PitchLag(nn.Module):
         mel: The dialect of the mels.
 
     Attributes:
-        shortest: Smallest period that can come out, in samples.
-        longest: Largest one, in samples.
-        lead: How many samples less than a period the echo lies back, so that a slightly wrong period does no harm: the
-            network's taps look back from there.
+        shortest: The smallest period that can come out, in samples.
+        longest: The largest one, in samples.
+        lead: The number of samples by which the echo lies back less than a period, so that a slightly wrong period does
+            no harm: the network's taps look back from there.
     """
 
     comb: Tensor
@@ -88,7 +88,7 @@ class PitchLag(nn.Module):
 
     @property
     def shortest_lag(self) -> int:
-        """How near the echo of a sample can lie, in samples."""
+        """The smallest distance of the echo of a sample, in samples."""
         return self.shortest - self.lead
 
     def check_step(self, samples_per_step: int) -> None:
@@ -113,7 +113,7 @@ class PitchLag(nn.Module):
         """Find each frame's period.
 
         Args:
-            mel: (batch, n_mels, frames), in the dialect.
+            mel: The mel (batch, n_mels, frames), in the dialect.
 
         Returns:
             The lag of the echo (batch, frames), in samples, an integer: the period, from `shortest` to `longest`, less

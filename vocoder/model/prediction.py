@@ -29,7 +29,7 @@ class LinearPredictor(nn.Module):
 
     Args:
         mel: The dialect to undo.
-        order: Past samples used.
+        order: The number of past samples used.
     """
 
     cosines: Tensor
@@ -53,11 +53,11 @@ class LinearPredictor(nn.Module):
         """Predictors of all frames.
 
         Args:
-            mel: (batch, n_mels, frames), in the dialect.
+            mel: The mel (batch, n_mels, frames), in the dialect.
 
         Returns:
-            Coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the expected
-            size (batch, frames) of the excitation: its standard deviation, at least that of 16-bit rounding.
+            The coefficients a (batch, frames, order), with waveform[t] ≈ Σ_k a[k] · waveform[t - 1 - k], and the
+            expected size (batch, frames) of the excitation: its standard deviation, at least that of 16-bit rounding.
         """
         autocorrelation = torch.matmul(self.log_power(mel).exp(), self.cosines)
         coefficients, error = levinson(autocorrelation)
@@ -69,10 +69,10 @@ def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
     """Solve the normal equations of linear prediction by the Levinson-Durbin recursion.
 
     Args:
-        autocorrelation: r[0..order] (..., order + 1), r[0] > 0.
+        autocorrelation: The autocorrelation r[0..order] (..., order + 1), r[0] > 0.
 
     Returns:
-        Coefficients a (..., order) of the best predictor Σ_k a[k] · x[t - 1 - k], and its error power (...).
+        The coefficients a (..., order) of the best predictor Σ_k a[k] · x[t - 1 - k], and its error power (...).
     """
     order = autocorrelation.shape[-1] - 1
     lags, flipped = autocorrelation, autocorrelation.flip(-1)
@@ -87,15 +87,16 @@ def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def predict(waveform: Tensor, coefficients: Tensor, hop_length: int) -> Tensor:
-    """Linear prediction of every sample from the true ones before it.
+    """Predict every sample linearly from the true ones before it.
 
     Args:
-        waveform: (batch, order + frames · hop_length); the first `order` samples are the past of the first prediction.
-        coefficients: (batch, frames, order), from `LinearPredictor`.
-        hop_length: Samples per frame.
+        waveform: The waveform (batch, order + frames · hop_length); the first `order` samples are the past of the first
+            prediction.
+        coefficients: The coefficients (batch, frames, order), from `LinearPredictor`.
+        hop_length: The number of samples per frame.
 
     Returns:
-        (batch, frames · hop_length).
+        The predictions (batch, frames · hop_length).
     """
     batch, frames, order = coefficients.shape
     past = waveform[:, :-1].unfold(1, order, 1).reshape(batch, frames, hop_length, order)

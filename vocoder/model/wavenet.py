@@ -28,16 +28,17 @@ from vocoder.model.prediction import LinearPredictor, predict
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the mel and the speaker say, at frame rate; all that generation needs beside the weights.
+    """The conditioning by mel and speaker, at frame rate: all that generation needs beside the weights.
 
     Attributes:
-        context: (batch, frames + upsampling_taps - 1, conditioning_channels), to be interpolated to steps.
-        coefficients: (batch, frames, order) of the linear predictor; order is 0 where the network uses none.
-        scale: (batch, frames), expected size of the excitation; 1 where there is no predictor.
-        lag: (batch, frames), how many samples back the echo of the last pitch period lies, at least
+        context: The context (batch, frames + upsampling_taps - 1, conditioning_channels), to be interpolated to steps.
+        coefficients: The coefficients (batch, frames, order) of the linear predictor; order is 0 where the network uses
+            none.
+        scale: The expected size of the excitation (batch, frames); 1 where there is no predictor.
+        lag: The number of samples by which the echo of the last pitch period lies back (batch, frames), at least
             `samples_per_step`; 1 where there is no predictor.
-        spread: (batch, frames), factor on the spread of each sample's law; 1 is the network's own law.
-        speaker: Embedding (batch, speaker_channels), or (batch, 0) where there is a single voice.
+        spread: The factor on the spread of each sample's law (batch, frames); 1 is the network's own law.
+        speaker: The embedding (batch, speaker_channels), or (batch, 0) where there is a single voice.
     """
 
     context: Tensor
@@ -53,13 +54,13 @@ class Conditioning:
         return self.scale.shape[1]
 
     def slice_frames(self, start: int, stop: int) -> Conditioning:
-        """The part that frames start to stop depend on."""
+        """Give the part on which the frames from start to stop depend."""
         margin = self.context.shape[1] - self.frames
         by_frame = {name: getattr(self, name)[:, start:stop] for name in FRAME_PARTS}
         return Conditioning(self.context[:, start : stop + margin], **by_frame, speaker=self.speaker)
 
     def select(self, utterances: Tensor) -> Conditioning:
-        """Some utterances of the batch, copied, by their indices."""
+        """Copy some utterances of the batch, chosen by their indices."""
         return Conditioning(*(getattr(self, name)[utterances] for name in PARTS))
 
     @staticmethod
@@ -96,7 +97,7 @@ class WaveNet(nn.Module):
     """p(waveform[t] | waveform[< t], mel): van den Oord et al. 2016 (arXiv:1609.03499), eq. 1 to 3.
 
     Args:
-        config: Size and shape.
+        config: The size and shape.
         mel: The dialect of the mels it is conditioned on.
     """
 
@@ -223,11 +224,11 @@ class WaveNet(nn.Module):
         """Everything at frame rate, once per utterance.
 
         Args:
-            mel: (batch, n_mels, frames), in the network's dialect.
-            speaker: Index of each utterance's voice (batch,); needed if and only if the network has several.
+            mel: The mel (batch, n_mels, frames), in the network's dialect.
+            speaker: The index of each utterance's voice (batch,); needed if and only if the network has several.
             padded: The mel already holds `config.margin_frames` neighbouring frames on each side; otherwise the first
                 and last frame are repeated.
-            voiced_temperature: Factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
+            voiced_temperature: The factor on the spread of the laws where the mel is voiced; see `SamplingConfig`.
         """
         margin = self.config.margin_frames
         if not padded:
@@ -247,15 +248,15 @@ class WaveNet(nn.Module):
         return Conditioning(self.context_net(mel), coefficients, scale, lag, spread, embedding)
 
     def forward(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None = None) -> Tensor:
-        """Parameters of each sample's law given the true samples before it (teacher forcing).
+        """Give the parameters of each sample's law, given the true samples before it (teacher forcing).
 
         Args:
-            waveform: (batch, frames · hop_length), in [-1, 1).
-            conditioning: Of these frames.
+            waveform: The true samples (batch, frames · hop_length), in [-1, 1).
+            conditioning: The conditioning of these frames.
             past: The `history_length` samples before the first, zero where an utterance begins.
 
         Returns:
-            (batch, time, num_parameters), float32: row t depends on samples before t only.
+            The parameters (batch, time, num_parameters), float32: row t depends on samples before t only.
         """
         step, near, (batch, time) = self.samples_per_step, self.config.recent_excitations, waveform.shape
         with torch.autocast(waveform.device.type, enabled=False):  # the waveform's own digits: float32 even here
@@ -300,13 +301,13 @@ class WaveNet(nn.Module):
 
         Args:
             before: The samples (..., G) of the step before.
-            location: Where linear prediction expects the first sample of the step (...).
-            excitation: What it left of the step before (..., G).
+            location: The linear prediction of the first sample of the step (...).
+            excitation: The excitation: what it left of the step before (..., G).
             echoes: The excitation about one pitch period before each sample of the step (..., G); see
                 `vocoder.model.pitch`.
 
         Returns:
-            x (..., residual_channels).
+            The layers' input x (..., residual_channels).
         """
         if isinstance(self.distribution, MuLawCategorical):
             return self.input(self.distribution.encode(before[..., 0]))
@@ -328,15 +329,15 @@ class WaveNet(nn.Module):
     def law(
         self, places: Tensor, recent: Tensor, before: Tensor, location: Tensor, echo: Tensor, scale: Tensor
     ) -> Tensor:
-        """Run the sample network: parameters (..., num_parameters) of each sample's law, float32.
+        """Run the sample network; give the parameters (..., num_parameters) of each sample's law, float32.
 
         Args:
-            places: What the layers say to the sample (..., sample_channels).
+            places: The layers' output for the sample (..., sample_channels).
             recent: The excitation of those just before it (..., recent_excitations), the oldest first.
             before: The sample before it (...).
-            location: Where linear prediction expects it (...).
+            location: The linear prediction of the sample (...).
             echo: The excitation about one pitch period before it (...).
-            scale: How far off linear prediction expects to be (...).
+            scale: The expected error of linear prediction (...).
         """
         y = places
         if self.recent is not None:

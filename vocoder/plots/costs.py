@@ -15,9 +15,10 @@ class Part:
     """One part of a network.
 
     Attributes:
-        name: For people.
-        parameters: Numbers that are trained.
-        multiply_adds: For each sample; what is done once a frame, or once a step, is spread over its samples.
+        name: The name of the part, for people.
+        parameters: The count of numbers that are trained.
+        multiply_adds: The number of multiply-adds for each sample; what is done once a frame, or once a step, is spread
+            over its samples.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Part:
 
 
 def count_parts(network: WaveNet) -> list[Part]:
-    """The parts in the order of the signal; those after the first take what `vocoder bench` counts."""
+    """Count the parts in the order of the signal; those after the first take what `vocoder bench` counts."""
     config, layers, step = network.config, network.layers, network.samples_per_step
     depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
     speakers = [] if network.speaker_embedding is None else list(network.speaker_embedding.parameters())

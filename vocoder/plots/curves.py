@@ -19,14 +19,14 @@ SETTLED = 1 / 20  # of a run, after which its curves are within the picture: the
 
 @in_style()
 def draw_curves(paths: Sequence[str | Path]) -> Figure:
-    """Negative log-likelihood in bits per sample, learning rate and throughput over the steps of training.
+    """Draw negative log-likelihood in bits per sample, learning rate and throughput over the steps of training.
 
     Points are as logged, the line through them is their running mean; the first steps may lie above the picture. A run
     that was resumed is one curve: where it was taken up again, what it had done beyond is left out.
 
     Args:
-        paths: Of each run its folder, or a file: Lightning's metrics.csv, TensorBoard's events.out.tfevents.* or
-            Weights & Biases' run-*.wandb. Of a folder, the first of these kinds that it holds.
+        paths: The folder of each run, or a file: Lightning's metrics.csv, TensorBoard's events.out.tfevents.* or
+            Weights & Biases' run-*.wandb. Of a folder, the first of these kinds that it holds is read.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -68,7 +68,7 @@ def _show_smoothed(axis: Axes, curve: Curve, colour: str, label: str | None = No
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean of (points,), over as many on both sides; near the ends over those that there are."""
+    """Compute the running mean of (points,), over as many on both sides; near the ends over those that there are."""
     side, point, count = int(len(values) * SMOOTHED / 2), np.arange(len(values)), len(values)
     begin, end = np.maximum(point - side, 0), np.minimum(point + side + 1, count)
     totals = np.cumsum([0.0, *values])

@@ -12,12 +12,12 @@ from vocoder.plots.style import COLOURS, GREY, in_style, new_figure
 
 @in_style()
 def draw_kernel(model: Vocoder) -> Figure:
-    """The upsampling kernel: the weight of each neighbouring frame at each sample of a hop.
+    """Draw the upsampling kernel: the weight of each neighbouring frame at each sample of a hop.
 
     Dashed is the linear interpolation that it began as, dotted the sum of the weights, which began as one.
 
     Args:
-        model: Whose kernel.
+        model: The model whose kernel is drawn.
     """
     learned = model.network.upsampling.kernel.detach().cpu().numpy()
     hop_length, taps = learned.shape

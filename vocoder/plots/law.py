@@ -33,16 +33,17 @@ def draw_law(
     seconds: float = 0.02,
     speaker: int | str | None = None,
 ) -> Figure:
-    """The law of each sample, given the true ones before it, as density over time; the true samples; what each cost.
+    """Draw the law of each sample, given the true ones before it, as density over time.
 
-    Once by amplitude, and once by the distance from the law's mean, where its shape is seen.
+    The density is shown once by amplitude, and once by the distance from the law's mean, where its shape is seen; with
+    it are the true samples, and the bits that each of them costs.
 
     Args:
-        model: Of any law.
-        waveform: A recording (time,), in [-1, 1], at the model's sample rate.
-        start: Of the stretch that is shown, in seconds; None for the loudest.
-        seconds: Its length.
-        speaker: Name or index of the voice, for models of several.
+        model: The model, with any law.
+        waveform: The recording (time,), in [-1, 1], at the model's sample rate.
+        start: The start of the stretch that is shown, in seconds; None for the loudest.
+        seconds: The length of the stretch, in seconds.
+        speaker: The name or index of the voice, for models of several.
 
     Raises:
         TypeError: As `infer`, of `speaker`.

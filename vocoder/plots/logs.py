@@ -18,7 +18,7 @@ WHOLE, FIRST, LAST = 1, 2, 4  # and 3 in the middle
 
 
 def read_csv(path: Path) -> Log:
-    """Of Lightning's CSVLogger: a column for each metric and one for the step; most cells are empty.
+    """Read a log of Lightning's CSVLogger: a column for each metric and one for the step; most cells are empty.
 
     Raises:
         ValueError: It is something else.
@@ -39,7 +39,7 @@ def read_csv(path: Path) -> Log:
 
 
 def read_tensorboard(path: Path) -> Log:
-    """Of a SummaryWriter, Lightning's TensorBoardLogger's too.
+    """Read a log of a SummaryWriter, also of Lightning's TensorBoardLogger.
 
     Raises:
         ModuleNotFoundError: tensorboard is not installed.
@@ -55,7 +55,7 @@ def read_tensorboard(path: Path) -> Log:
 
 
 def read_wandb(path: Path) -> Log:
-    """Of a run at Weights & Biases, as it lies on disk, synced or not.
+    """Read the log of a run at Weights & Biases, as it lies on disk, synced or not.
 
     Raises:
         ModuleNotFoundError: wandb is not installed.

@@ -17,12 +17,12 @@ LEVEL = "Level (dB)"
 
 @in_style()
 def draw_mel(mel: Tensor | np.ndarray, dialect: MelConfig, waveform: Tensor | None = None) -> Figure:
-    """A mel in dB, over seconds and Hz.
+    """Draw a mel in dB, over seconds and Hz.
 
     Args:
-        mel: (n_mels, frames), or as the dialect has it.
-        dialect: What it means.
-        waveform: (time,), in [-1, 1], whose mel it is, at the dialect's sample rate; drawn above.
+        mel: The mel (n_mels, frames), or as the dialect has it.
+        dialect: The dialect of the mel.
+        waveform: The waveform (time,), in [-1, 1], whose mel it is, at the dialect's sample rate; drawn above.
 
     Raises:
         TypeError: The mel is no array of real numbers.
@@ -44,11 +44,11 @@ def draw_mel(mel: Tensor | np.ndarray, dialect: MelConfig, waveform: Tensor | No
 
 @in_style()
 def draw_mels(mels: Mapping[str, Tensor], dialect: MelConfig) -> Figure:
-    """Several mels side by side, on one scale.
+    """Draw several mels side by side, on one scale.
 
     Args:
-        mels: By title, each as for `draw_mel`.
-        dialect: Of all.
+        mels: The mels by title, each as for `draw_mel`.
+        dialect: The dialect of all.
 
     Raises:
         TypeError: As `draw_mel`.

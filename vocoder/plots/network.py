@@ -23,12 +23,12 @@ CYCLE_COLOURS = (BLUE, VERMILION)
 
 @in_style()
 def draw_network(model: Vocoder) -> Figure:
-    """The taps through which one prediction sees the past, and parameters and multiply-adds of each part.
+    """Draw the taps through which one prediction sees the past, and parameters and multiply-adds of each part.
 
-    As figure 3 of van den Oord et al. 2016 (arXiv:1609.03499), to scale in time.
+    The taps are drawn as in figure 3 of van den Oord et al. 2016 (arXiv:1609.03499), to scale in time.
 
     Args:
-        model: Whose network; its weights do not matter.
+        model: The model whose network is drawn; its weights do not matter.
     """
     config = model.config.network
     parts = count_parts(model.network)

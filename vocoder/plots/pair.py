@@ -30,9 +30,9 @@ def draw_pair(original: Tensor, copy: Tensor, dialect: MelConfig) -> Figure:
     than the pictures show counts as their faintest.
 
     Args:
-        original: (time,), in [-1, 1], at the dialect's sample rate.
-        copy: (time,), as the original, and as long but for less than a second.
-        dialect: In which both are seen.
+        original: The original (time,), in [-1, 1], at the dialect's sample rate.
+        copy: The copy (time,), as the original, and as long but for less than a second.
+        dialect: The dialect in which both are seen.
 
     Raises:
         ModuleNotFoundError: librosa is not installed.
@@ -75,7 +75,7 @@ def cut_to_shorter(original: Tensor, copy: Tensor, sample_rate: int) -> tuple[Te
 
 
 def estimate_pitch(waveform: Tensor, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in seconds, and F0 in Hz there, NaN where there is no voice.
+    """Estimate F0 in Hz, NaN where there is no voice; give the times in seconds, and F0 at these times.
 
     Raises:
         ModuleNotFoundError: librosa is not installed.
@@ -102,7 +102,7 @@ def _show_pitch(axis: Axes, waveforms: tuple[Tensor, Tensor], sample_rate: int) 
 
 
 def _label(axes: np.ndarray, dialect: MelConfig) -> None:
-    """The scales that columns share are written once."""
+    """Label the axes; the scales that columns share are written once."""
     for axis in axes[1]:
         label_bands(axis, dialect)
         label_seconds(axis)

@@ -27,11 +27,11 @@ def to_decibels(mel: Tensor | np.ndarray, dialect: MelConfig) -> np.ndarray:
     """Level of each band: 20·log10 of a magnitude, 10·log10 of a power, whatever logarithm and scale the dialect has.
 
     Args:
-        mel: (n_mels, frames), or as the dialect has it.
-        dialect: What it means.
+        mel: The mel (n_mels, frames), or as the dialect has it.
+        dialect: The dialect of the mel.
 
     Returns:
-        (n_mels, frames), in dB; 0 dB is a band of 1.
+        The levels (n_mels, frames), in dB; 0 dB is a band of 1.
 
     Raises:
         TypeError: The mel is no array of real numbers.

@@ -21,10 +21,10 @@ class Passage:
     """A stretch of a recording, and the laws of its samples.
 
     Attributes:
-        waveform: (time,), as the network sees it; see `WaveformConfig`.
-        parameters: (time, num_parameters) of each sample's law, given the true samples before it.
-        prediction: (time,), where linear prediction expects each sample; None for a network without.
-        bits: (time,), -log2 of the probability of each sample's level.
+        waveform: The waveform (time,), as the network sees it; see `WaveformConfig`.
+        parameters: The parameters (time, num_parameters) of each sample's law, given the true samples before it.
+        prediction: The linear prediction of each sample (time,); None for a network without.
+        bits: The bits that each sample takes (time,): -log2 of the probability of each sample's level.
     """
 
     waveform: Tensor
@@ -63,11 +63,11 @@ def follow(model: Vocoder, waveform: Tensor, begin: int, length: int, speaker: i
     """Teacher-force a stretch; all of the past that the network sees is the true one.
 
     Args:
-        model: Whose laws.
-        waveform: A recording (time,), in [-1, 1]; the mel is the whole one's.
-        begin: First sample of the stretch.
-        length: Samples in it.
-        speaker: Name or index of the voice, for models of several.
+        model: The model whose laws are followed.
+        waveform: The recording (time,), in [-1, 1]; the mel is the whole one's.
+        begin: The first sample of the stretch.
+        length: The number of samples in it.
+        speaker: The name or index of the voice, for models of several.
 
     Raises:
         TypeError: As `infer`, of `speaker`.
@@ -108,15 +108,15 @@ def law_mean(distribution: OutputDistribution, parameters: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def log_density(distribution: OutputDistribution, parameters: Tensor, amplitudes: Tensor) -> Tensor:
-    """Natural log of the probability per unit of amplitude: a level's mass, divided by the level's width.
+    """Give the natural log of the probability per unit of amplitude: a level's mass, divided by the level's width.
 
     Args:
-        distribution: Of the parameters.
-        parameters: (time, num_parameters).
-        amplitudes: (levels, time), in [-1, 1).
+        distribution: The distribution that the parameters describe.
+        parameters: The parameters (time, num_parameters).
+        amplitudes: The amplitudes (levels, time), in [-1, 1).
 
     Returns:
-        (levels, time).
+        The log densities (levels, time).
     """
     # Step by step: a softmax of many levels, at many amplitudes and times at once, would not fit in memory.
     masses = [

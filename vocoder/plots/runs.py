@@ -28,8 +28,8 @@ class Curve:
     """A metric over a run.
 
     Attributes:
-        steps: (points,), ascending.
-        values: (points,), finite: a run that diverged ends where it did.
+        steps: The steps (points,), ascending.
+        values: The values (points,), finite: a run that diverged ends where it did.
     """
 
     steps: np.ndarray
@@ -38,14 +38,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """What of a run is drawn; a curve without points is one that it has not logged.
+    """The curves of a run that are drawn; a curve without points is one that the run has not logged.
 
     Attributes:
-        name: For people.
-        training: Bits per sample.
-        validation: Bits per sample.
-        learning_rate: Of the matrices, where groups differ.
-        throughput: Samples trained on per second.
+        name: The name of the run, for people.
+        training: The training loss, in bits per sample.
+        validation: The validation loss, in bits per sample.
+        learning_rate: The learning rate; that of the matrices, where groups differ.
+        throughput: The number of samples trained on per second.
     """
 
     name: str
@@ -79,7 +79,7 @@ def name_runs(paths: Sequence[Path]) -> list[str]:
 
 
 def _run_folder(path: Path) -> Path:
-    """The folder that a run's files lie in or somewhere below."""
+    """Find the folder in which, or somewhere below which, a run's files lie."""
     path = path.parent if path.is_file() else path
     return _run_folder(path.parent) if LOGGERS_FOLDER.fullmatch(path.name) else path
 
@@ -104,7 +104,7 @@ def _read_run(path: Path, name: str) -> Run:
 
 
 def read_logs(path: Path) -> list[Log]:
-    """Of each of a run's files in turn; a run that was resumed has several, of which the first kind found counts."""
+    """Read the log in each of a run's files in turn: a resumed run has several. Only the first kind found is read."""
     if not path.exists():
         raise FileNotFoundError(f"A run is a folder or a file, but there is none at {path}. Check its spelling.")
     for pattern, places, read in SOURCES:

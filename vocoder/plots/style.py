@@ -55,13 +55,13 @@ METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {}, ".pdf
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """What draws and what writes does so in here, whatever the user's own matplotlibrc says; also a decorator."""
+    """Set the style in which figures are drawn and written, whatever the user's matplotlibrc says; also a decorator."""
     with matplotlib.style.context(["default", STYLE]):
         yield
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure of a size in inches; its parts make room for each other."""
+    """Make an empty figure of a size in inches; its parts make room for each other."""
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -22,8 +22,9 @@ class Limits:
         streams: The number of requests and streams at once; 0 for what suits the cores.
         seconds: The longest sound that one request may ask for or bring; streams have no end.
         body_bytes: The largest body of a request, and the largest message on a stream.
-        idle: Seconds that a client may take to send the next message or a whole body, or to receive what waits for it.
-        grace: Seconds that whoever has been let in may go on after the service was told to end.
+        idle: The seconds that a client may take to send the next message or a whole body, or to receive what waits for
+            it.
+        grace: The seconds that whoever has been let in may go on after the service was told to end.
     """
 
     streams: int = 0
@@ -82,8 +83,8 @@ class Places:
         total: The number of places; 0 for what suits the cores.
 
     Attributes:
-        total: How many there are.
-        taken: How many are taken.
+        total: The number of places.
+        taken: The number of places that are taken.
         closing: Whether nobody is let in any more.
     """
 

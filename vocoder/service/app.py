@@ -36,12 +36,12 @@ PAGE_POLICY = (
 
 
 class Service:
-    """What all requests share.
+    """The state that all requests share.
 
     Args:
-        model: That is served.
-        name: What the model is called.
-        limits: On what is taken on.
+        model: The model that is served.
+        name: The name of the model.
+        limits: The limits on what is accepted.
     """
 
     def __init__(self, model: Vocoder, name: str, limits: Limits) -> None:

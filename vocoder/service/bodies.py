@@ -68,7 +68,7 @@ def choose_reader(content_type: str) -> Callable[[bytes], Tensor | Array]:
 
 
 def read_npy(body: bytes) -> Array:
-    """The array of a .npy file, if its header and its length agree."""
+    """Read the array of a .npy file, if its header and its length agree."""
     try:
         array = read_array(io.BytesIO(body), len(body))
     except ValueError as error:
@@ -81,7 +81,7 @@ def read_npy(body: bytes) -> Array:
 
 
 def read_safetensors(body: bytes) -> Tensor:
-    """The only tensor of a safetensors file."""
+    """Read the only tensor of a safetensors file."""
     try:
         tensors = safetensors.torch.load(body)
     except Exception as error:  # a damaged file may break the reader anywhere
@@ -92,7 +92,7 @@ def read_safetensors(body: bytes) -> Tensor:
 
 
 def read_json(body: bytes) -> Array:
-    """An array of arrays of numbers."""
+    """Read an array of arrays of numbers."""
     try:
         return np.array(json.loads(body), dtype=np.float32)
     except Exception as error:  # not JSON, ragged, nested too deep

@@ -84,7 +84,7 @@ async def _speak(url: str, begin: float, phase: float, seconds: float) -> tuple[
 
 
 def _random_frames(n_mels: int) -> bytes:
-    """A chunk within the dialect's range: how long a sample takes does not depend on what it says."""
+    """Make a chunk within the dialect's range: the time that a sample takes does not depend on the mel's values."""
     frames = LOW + (HIGH - LOW) * (0.15 + 0.35 * np.random.default_rng(0).random((CHUNK_FRAMES, n_mels)))
     return frames.astype("<f4").tobytes()
 

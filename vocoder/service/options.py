@@ -28,7 +28,7 @@ class Options(BaseModel):
     speaker: str | int | float | None = Field(None, description="name or index of the voice, for models of several")
 
     def for_stream(self) -> dict[str, Any]:
-        """The arguments of `Vocoder.stream`: one thread each, since a service has others to serve beside."""
+        """Give the arguments of `Vocoder.stream`: one thread each, since a service serves others at the same time."""
         return {**self.model_dump(exclude={"format"}), "threads": 1}
 
 

@@ -20,11 +20,11 @@ def run_service(model: Vocoder, name: str, host: str, port: int, limits: Limits)
     """Serve until a signal ends it.
 
     Args:
-        model: That is served.
-        name: What the model is called.
+        model: The model that is served.
+        name: The name of the model.
         host: The address to listen at.
         port: The port to listen at; 0 for one that is free.
-        limits: On what is taken on.
+        limits: The limits on what is accepted.
     """
     warnings.simplefilter("ignore", DialectWarning)  # the client is told, and nobody here could do anything
     make_server(Service(model, name, limits), host, port).run()

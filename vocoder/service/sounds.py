@@ -22,19 +22,19 @@ _log = logging.getLogger("uvicorn.error")
 
 
 def to_pcm(waveform: Tensor) -> bytes:
-    """16-bit little-endian samples of a waveform."""
+    """Turn a waveform into 16-bit little-endian samples."""
     return to_levels(waveform).astype("<i2").tobytes()
 
 
 def wav_header(samples: int, sample_rate: int) -> bytes:
-    """What a WAV file of so many 16-bit samples begins with, before any of them is made."""
+    """Make the header of a WAV file of this number of 16-bit samples, before any of them is made."""
     size = min(2 * samples, 2**32 - 37)
     form = b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16
     return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", *form, b"data", size)
 
 
 def to_flac(pcm: bytes, sample_rate: int) -> bytes:
-    """A FLAC file of 16-bit samples."""
+    """Make a FLAC file of 16-bit samples."""
     file = io.BytesIO()
     soundfile.write(file, np.frombuffer(pcm, "<i2"), sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()
@@ -47,7 +47,7 @@ async def encode(pieces: AsyncIterator[bytes], kind: str, samples: int, sample_r
         pieces: The samples, 16-bit little-endian.
         kind: One of `MEDIA_TYPES`.
         samples: The number of samples that will have come.
-        sample_rate: In Hz.
+        sample_rate: The sample rate in Hz.
     """
     if kind == "flac":
         yield await asyncio.to_thread(to_flac, b"".join([piece async for piece in pieces]), sample_rate)

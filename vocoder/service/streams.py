@@ -137,7 +137,7 @@ class _Doubt:
         self._chunks: list[Tensor] = []
 
     def about(self, chunk: Tensor) -> str:
-        """What is doubtful about all frames until now; empty if nothing is, they are too few, or it was told."""
+        """Say what is doubtful about all frames until now; empty if nothing is, they are too few, or it was said."""
         if self._seen >= look_frames(self._dialect):
             return ""
         self._chunks.append(to_bands_first(chunk, self._dialect))

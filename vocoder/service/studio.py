@@ -36,11 +36,11 @@ Mel = Tensor | npt.NDArray[Any]
 
 
 class Studio:
-    """Makes waveforms, a few frames of one after a few of another.
+    """A maker of waveforms: a few frames of one after a few of another.
 
     Args:
-        model: Of all waveforms.
-        metrics: Are told what was made.
+        model: The model that makes all waveforms.
+        metrics: The metrics, which are told what was made.
     """
 
     def __init__(self, model: Vocoder, metrics: Metrics) -> None:
@@ -134,7 +134,7 @@ def _push(stream: Stream, frames: Mel) -> bytes:
 
 
 def _check(mel: Mel, stream: Stream, limits: Limits) -> tuple[int, str]:
-    """Number of frames, and what is doubtful about them."""
+    """Check a mel; give the number of its frames, and what is doubtful about them."""
     check_length(mel, stream.dialect, limits)
     mels = check_mel(mel, stream.dialect)
     check_values(mels, stream.dialect)

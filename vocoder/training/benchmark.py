@@ -66,7 +66,7 @@ def steps_of(
 
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
-    """The same of r9y9's own WaveNet, with the sizes of its `egs/mol/conf/mol_wavenet.json`, in its own precision."""
+    """Give a step of r9y9's own WaveNet with the sizes of its `egs/mol/conf/mol_wavenet.json`, in its own precision."""
     with importing_from(checkout), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # its weight_norm is an older torch's
         model = r9y9_network(importlib.import_module("wavenet_vocoder"))

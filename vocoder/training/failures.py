@@ -61,7 +61,7 @@ def _remedy(error: BaseException) -> str | None:
 
 
 def _own_text(error: BaseException) -> str:
-    """What an error says, without the traceback that torch puts before it when it comes from another process."""
+    """Give an error's text without the traceback that torch puts before it when it comes from another process."""
     text = str(error)
     if "Original Traceback" not in text:
         return text

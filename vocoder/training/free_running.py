@@ -33,7 +33,7 @@ def free_running_score(
         network: The network, for which `vocoder.engines.rollout.check_rollout` passes.
         conditioning: The segments' conditioning.
         waveform: The recordings (batch, time), in [-1, 1).
-        mask: Where there is audio (batch, time).
+        mask: The mask that is true where there is audio (batch, time).
         seeds: A seed for each segment (batch,), from which the copies' noise follows.
 
     Raises:

@@ -22,13 +22,13 @@ Kind = Literal["wandb", "tensorboard", "none"]
 
 @dataclass(frozen=True)
 class WandbOptions:
-    """What Weights & Biases is told of a run beside its numbers.
+    """The options of a run at Weights & Biases, beside its numbers.
 
     Args:
-        project: Project that the run belongs to.
-        entity: User or team; your own if left out.
-        group: Runs that belong together, as those of one comparison.
-        tags: Words to find the run by.
+        project: The project that the run belongs to.
+        entity: The user or team; your own if left out.
+        group: The name of runs that belong together, as those of one comparison.
+        tags: The words to find the run by.
         upload_best: Whether the best checkpoints by likelihood and by PESQ become an artifact when the run ends.
     """
 
@@ -111,7 +111,7 @@ def _drop_lost_steps(path: Path, step: int) -> list[str]:
 
 
 def _wandb_logger(root: Path, options: WandbOptions, *, name: str | None, id_: str | None) -> WandbLogger:
-    """A W&B run that never waits for a prompt: offline when nobody is logged in."""
+    """Make the logger of a W&B run that never waits for a prompt: it is offline without a login."""
     import wandb
 
     root.mkdir(parents=True, exist_ok=True)

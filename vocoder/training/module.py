@@ -42,8 +42,8 @@ class VocoderModule(LightningModule):
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
         network: The network's size and shape; a plain dict when a checkpoint is loaded.
-        learning_rate: The peak of AdamW's, which steps all that Muon does not.
-        muon_learning_rate: The peak of Muon's, which steps the matrices from the dilated layers on.
+        learning_rate: The peak of AdamW's learning rate; AdamW steps all that Muon does not.
+        muon_learning_rate: The peak of Muon's learning rate; Muon steps the matrices from the dilated layers on.
         warmup_steps: The steps of linear rise to the peaks.
         decay_steps: The steps of linear fall to zero at the trainer's last step; 0 for a constant rate.
         weight_decay: The share of matrices that a step of rate 1 would take off; biases and the upsampling kernel,
@@ -115,7 +115,7 @@ class VocoderModule(LightningModule):
         self.margin = (reach + left, reach + right)
 
     def condition(self, batch: Batch) -> Conditioning:
-        """What the mel of a batch says; beyond an utterance's ends its first and last frame repeat, as in inference."""
+        """Give a batch's conditioning; beyond an utterance's ends its first and last frame repeat, as in inference."""
         mel = batch["mel"] if "mel" in batch else self.log_mel(batch["waveform"], padded=True)
         frames = batch["mask"].shape[1] // self.mel_config.hop_length + 2 * self.margin_frames
         span = batch["span"] + self.margin_frames
@@ -124,7 +124,7 @@ class VocoderModule(LightningModule):
         return self.network.condition(mel, batch.get("speaker"), padded=True)
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The samples to predict (batch, time), and those just before for the first step: 0 before an utterance."""
+        """Give the samples to predict (batch, time), and those just before the first: 0 before an utterance."""
         begin, time, history = self.margin[0], batch["mask"].shape[1], self.network.history_length
         waveform, first = batch["waveform"], batch["span"][:, :1] * self.mel_config.hop_length
         past = waveform[:, begin - history : begin] * (torch.arange(-history, 0, device=waveform.device) >= first)
@@ -181,7 +181,7 @@ class VocoderModule(LightningModule):
             log.warning("The mel is poorer than it looks: %s.", describe_rank(self.mel_config))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step's loss."""
+        """Give the loss of one step."""
         conditioning, weight = self.condition(batch), self.hparams["free_running"]
         nll = self.nll(batch, self.hparams["past_noise"], conditioning)
         self.log_dict({"train/nll": nll.detach(), "train/nll_bits": nll.detach() / math.log(2)})
@@ -194,11 +194,11 @@ class VocoderModule(LightningModule):
         return nll + weight * score
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Likelihood of a held-out utterance, each sample counting the same."""
+        """Log the likelihood of a held-out utterance, in which each sample counts the same."""
         self._held_out(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Likelihood of a test utterance."""
+        """Log the likelihood of a test utterance."""
         self._held_out(batch, "test")
 
     def _held_out(self, batch: Batch, stage: str) -> None:
@@ -248,7 +248,7 @@ class VocoderModule(LightningModule):
 
 
 def _with_speakers(network: NetworkConfig, speakers: tuple[str, ...]) -> NetworkConfig:
-    """The network with a table of as many voices as there are names."""
+    """Give the network a table of as many voices as there are names."""
     if speakers and network.num_speakers not in (0, len(speakers)):
         raise ValueError(
             f"The number of voices follows from their names, of which there are {len(speakers)}, but "
@@ -280,7 +280,7 @@ def widen(weights: Mapping[str, Tensor], network: WaveNet) -> dict[str, Tensor]:
     What reads a speaker's embedding reads the mel in its first columns (`WaveNet.condition`); the others are zero.
 
     Args:
-        weights: The single voice's, or a network's like this one, whose weights are left as they are.
+        weights: The weights of the single voice, or of a network like this one, which are left as they are.
         network: The network of several, whose own embedding is kept.
     """
     own = network.state_dict()

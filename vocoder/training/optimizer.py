@@ -35,7 +35,7 @@ class MuonAdamW(Optimizer):
     Gradients are expected to be averaged over processes already, as DDP does: each process then computes the same.
 
     Args:
-        groups: Parameter groups with `params`, `muon` (for matrices alone), `lr` and `weight_decay`.
+        groups: The parameter groups with `params`, `muon` (for matrices alone), `lr` and `weight_decay`.
         dtype: The type in which matrices are orthogonalised. Five iterations need no more digits than bfloat16 has; a
             CPU without instructions for it is faster in float32.
 
@@ -112,11 +112,11 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tens
     less than about a hundredth of a matrix's norm grow by a factor of some 400, and need not reach 1.
 
     Args:
-        matrices: (number, rows, columns).
+        matrices: The matrices (number, rows, columns).
         dtype: The type of the products.
 
     Returns:
-        (number, rows, columns), in the matrices' own type.
+        The results (number, rows, columns), in the matrices' own type.
     """
     a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]

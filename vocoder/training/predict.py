@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     Attributes:
         source: The file.
         mel: The mel, of the dialect that was asked for; None if there is nothing to make.
-        problem: Why it cannot be read; None if it can, or if its waveform is there already.
+        problem: The reason why it cannot be read; None if it can, or if its waveform is there already.
     """
 
     source: Path
@@ -38,7 +38,7 @@ class Pieces(Dataset[Piece]):
 
     Args:
         outputs: The waveform's file of each source.
-        read: What reads a source's mel; it may raise `OSError` or `ValueError`.
+        read: The function that reads a source's mel; it may raise `OSError` or `ValueError`.
     """
 
     def __init__(self, outputs: Mapping[Path, Path], read: Callable[[Path], Tensor]) -> None:
@@ -62,7 +62,7 @@ class Synthesis(LightningModule):
 
     Args:
         voice: The voice.
-        options: What `Vocoder.infer_many` takes beside mels.
+        options: The options of `Vocoder.infer_many`, beside mels.
     """
 
     def __init__(self, voice: Vocoder, options: Mapping[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Waveforms(BasePredictionWriter):
         bits: The bits of a sample; see `save_audio`.
         made: The number of waveforms written.
         first: Whether this is the first process, which speaks for all.
-        problems: Why the others could not be, by source.
+        problems: The reasons why the others could not be, by source.
     """
 
     outputs: Mapping[Path, Path]
@@ -148,13 +148,14 @@ def predict(
     Args:
         voice: The voice.
         outputs: The waveform's file of each source; the folders exist.
-        read: What reads a source's mel. What it refuses by `OSError` or `ValueError` is left out, and said in the end.
+        read: The function that reads a source's mel. What it refuses by `OSError` or `ValueError` is left out, and said
+            in the end.
         batch_size: The number of files made side by side in each process.
         devices: The number of processes on each machine.
         nodes: The number of machines.
-        accelerator: What to generate on; see Lightning's `Trainer`.
+        accelerator: The kind of device to generate on; see Lightning's `Trainer`.
         bits: The bits of a sample; see `save_audio`.
-        **options: As for `Vocoder.infer_many`.
+        **options: The options of `Vocoder.infer_many`.
 
     Returns:
         What all processes have done, known in each.

@@ -93,9 +93,9 @@ def write_recipe(
 
     Args:
         parent: The folder to make it in.
-        name: Of the recipe, its folder and its runs.
+        name: The name of the recipe, its folder and its runs.
         mel: The dialect to train on.
-        like: See `network_for`.
+        like: The name of the network to start from; see `network_for`.
         origin: A sentence about where the dialect comes from.
 
     Returns:
@@ -126,7 +126,7 @@ def write_recipe(
 
 
 def _facts(mel: MelConfig, network: NetworkConfig) -> dict[str, Any]:
-    """What the templates speak of; for `mel` and `network` the lines that differ from the defaults."""
+    """Collect the numbers that the templates show; for `mel` and `network`, the lines that differ from the defaults."""
     return {
         **{name: getattr(mel, name) for name in (*LENGTHS, "f_min")},
         "mel": _lines(mel, LENGTHS),
