@@ -90,8 +90,8 @@ def test_without_the_library_torch_is_timed_but_not_compared_with_the_machine(
 
 
 def test_the_table_names_machine_command_and_every_combination(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["bench", "--model", model, "--engine", "torch", "--precision", "auto", "--streams", "1,2", "--threads",
-               "1", "--repeats", "1", "--seconds", "1e-06"]  # fmt: skip
+    command = ["bench", "--model", model, "--device", "cpu", "--engine", "torch", "--precision", "auto", "--streams",
+               "1,2", "--threads", "1", "--repeats", "1", "--seconds", "1e-06"]  # fmt: skip
     assert main(command) == 0
     first, head, *rows = capsys.readouterr().out.splitlines()
     assert first.endswith(" ".join(["vocoder", *command]))
@@ -308,7 +308,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
             ["--network", "wavenet-65"],
             f"--network must be one of {', '.join(NETWORKS)}, but is 'wavenet-65'",
         ),
-        (["--engine", "fast"], "--engine must be of auto, native, torch, but is 'fast'"),
+        (["--engine", "fast"], "--engine must be of auto, native, graphs, torch, but is 'fast'"),
         (["--precision", "fp16"], "--precision must be of auto, w8a16, fp32, int16, bf16, int8, but is 'fp16'"),
         (["--engine", "torch", "--precision", "w8a16"], "of the engine 'torch' must be of auto, fp32, but is w8a16"),
         (["--streams", "1,0"], "--streams must be at least 1, but is 0"),
@@ -321,6 +321,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
             ["--engine", "torch", "--peer", "waveglow"],
             "--peer must be of r9y9, wavernn, hifigan, vocos, but is 'waveglow'",
         ),
+        (["--device", "warp"], "`device` must be one that torch has here, cpu or cuda say, but is 'warp'"),
         (["--engine", "torch", "--peer", "r9y9=nowhere"], "--peer r9y9 must be a clone of github.com/r9y9/wavenet"),
     ],
 )

@@ -218,7 +218,8 @@ class Vocoder:
             correction_passes: The number of passes that bring the waveform's mel nearer to this one; see
                 `vocoder.inference.correction`. 0 leaves the samples as they were drawn. None for what the model
                 declares.
-            engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU) or `torch` (slow, any device).
+            engine: `auto` for the fastest, or the name of one: `native` (C++ on the CPU), `graphs` (CUDA devices) or
+                `torch` (slow, any device).
             precision: Of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision gives
                 another waveform, as another seed does.
             threads: Of the engine, at most so many; None for what is fastest. No bit of the waveform depends on it.
