@@ -336,6 +336,16 @@ def test_a_bad_option_is_named_with_a_remedy(
     assert output.err.count("\n") == 1
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_row_of_a_gpu_has_its_name_and_none_of_the_processors_limits(bench: Bench) -> None:
+    (row,) = bench("--device", "cuda", "--threads", "1")
+    assert row["engine"] == "graphs"
+    assert row["machine"] == torch.cuda.get_device_name()
+    assert row["bandwidth_fraction"] is None
+    assert row["peak_fraction"] is None
+
+
 def test_an_engine_that_cannot_run_says_why(without_library: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--engine", "native"]) == 2
     assert "The native engine was not built" in capsys.readouterr().err
