@@ -9,7 +9,7 @@ EXTRAS := train,eval,serve,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq)
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train evaluate infer test test-all lint format types bench native-sanitize campaign clean \
+.PHONY: help setup demo train evaluate infer test test-all test-gpu lint format types bench native-sanitize campaign clean \
         sanitize-address sanitize-thread \
         known-recipe known-model known-input
 
@@ -59,6 +59,9 @@ test: $(STAMP)  ## Run the tests, without the slow ones, a file on each core: [A
 
 test-all: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -m "" $(ARGS)
+
+test-gpu: $(STAMP)  ## Run the tests that need a CUDA device, and skip themselves without one
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 lint: $(STAMP)  ## Check style, format, types and spelling; changes nothing
 	$(BIN)/ruff check .

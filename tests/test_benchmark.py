@@ -90,8 +90,8 @@ def test_without_the_library_torch_is_timed_but_not_compared_with_the_machine(
 
 
 def test_the_table_names_machine_command_and_every_combination(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["bench", "--model", model, "--engine", "torch", "--precision", "auto", "--streams", "1,2", "--threads",
-               "1", "--repeats", "1", "--seconds", "1e-06"]  # fmt: skip
+    command = ["bench", "--model", model, "--device", "cpu", "--engine", "torch", "--precision", "auto", "--streams",
+               "1,2", "--threads", "1", "--repeats", "1", "--seconds", "1e-06"]  # fmt: skip
     assert main(command) == 0
     first, head, *rows = capsys.readouterr().out.splitlines()
     assert first.endswith(" ".join(["vocoder", *command]))
@@ -308,7 +308,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
             ["--network", "wavenet-65"],
             f"--network must be one of {', '.join(NETWORKS)}, but is 'wavenet-65'",
         ),
-        (["--engine", "fast"], "--engine must be of auto, native, torch, but is 'fast'"),
+        (["--engine", "fast"], "--engine must be of auto, native, torch, graphs, but is 'fast'"),
         (["--precision", "fp16"], "--precision must be of auto, w8a16, fp32, int16, bf16, int8, but is 'fp16'"),
         (["--engine", "torch", "--precision", "w8a16"], "of the engine 'torch' must be of auto, fp32, but is w8a16"),
         (["--streams", "1,0"], "--streams must be at least 1, but is 0"),
@@ -321,6 +321,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
             ["--engine", "torch", "--peer", "waveglow"],
             "--peer must be of r9y9, wavernn, hifigan, vocos, but is 'waveglow'",
         ),
+        (["--device", "warp"], "`device` must be one that torch has here, cpu or cuda say, but is 'warp'"),
         (["--engine", "torch", "--peer", "r9y9=nowhere"], "--peer r9y9 must be a clone of github.com/r9y9/wavenet"),
     ],
 )
@@ -333,6 +334,16 @@ def test_a_bad_option_is_named_with_a_remedy(
     assert output.err.startswith("vocoder: error: ")
     assert message in output.err
     assert output.err.count("\n") == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_row_of_a_gpu_has_its_name_and_none_of_the_processors_limits(bench: Bench) -> None:
+    (row,) = bench("--device", "cuda", "--threads", "1")
+    assert row["engine"] == "graphs"
+    assert row["machine"] == torch.cuda.get_device_name()
+    assert row["bandwidth_fraction"] is None
+    assert row["peak_fraction"] is None
 
 
 def test_an_engine_that_cannot_run_says_why(without_library: None, capsys: pytest.CaptureFixture[str]) -> None:

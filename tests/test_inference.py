@@ -125,8 +125,15 @@ def test_a_voice_that_moves_is_the_same_voice(model: Vocoder, mel: Tensor) -> No
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_voice_that_has_moved_infers_there(model: Vocoder, mel: Tensor) -> None:
-    model.infer(mel, engine="torch")
-    assert model.to("cuda").infer(mel, engine="torch").device.type == "cuda"
+    model.infer(mel)
+    assert model.to("cuda").infer(mel).device.type == "cuda"
+    assert torch.equal(torch.cat([*model.stream().over(mel.split(7, dim=-1))]), model.infer(mel))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_machine_without_a_cuda_device_says_so_in_one_sentence(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"but is 'cuda' \([^.]*\)\. Leave it out for the CPU\.$"):
+        Vocoder.from_pretrained(folder, device="cuda")
 
 
 @pytest.mark.parametrize("device", ["warp", "meta:9:9", 1.5], ids=str)

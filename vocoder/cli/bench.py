@@ -16,6 +16,7 @@ from vocoder.engines.contenders import Plan, default_threads
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
 from vocoder.engines.peers import PEERS
+from vocoder.inference.checks import check_device
 from vocoder.inference.live import format_live, run_live
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
@@ -27,7 +28,8 @@ def add_bench(commands: Any) -> None:
     bench.set_defaults(run=_bench)
     _add_network(bench)
     several = "; several separated by commas"
-    bench.add_argument("--engine", default="native", help=f"%(default)s if left out{several}")
+    bench.add_argument("--device", default="cpu", help="that the network is on, cuda say; %(default)s if left out")
+    bench.add_argument("--engine", help=f"native if left out, or auto on another device{several}")
     bench.add_argument("--precision", default="auto", help=f"each engine runs those that it has{several}")
     bench.add_argument("--streams", default="1", help=f"utterances side by side{several}")
     threads = ",".join(map(str, default_threads()))
@@ -78,6 +80,8 @@ def _bench_live(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    device = check_device(options.device)
+    options.engine = options.engine or ("native" if device.type == "cpu" else "auto")
     plan = Plan(
         engines=_names(options.engine),
         precisions=_names(options.precision),
@@ -88,14 +92,24 @@ def _bench(options: argparse.Namespace) -> None:
         peers=dict(_peer(text) for text in options.peer),
     )
     name, config, network = _network(options)
-    rows = run_benchmark(name, config, network, plan)
+    rows = run_benchmark(name, config, network.to(device), plan)
     if options.json:
         print(json.dumps(rows, indent=1))
         return
-    keep = ("model" if options.model else "network", "engine", "precision", "streams", "threads", "repeats", "seconds")
+    keep = (
+        "model" if options.model else "network",
+        "device",
+        "engine",
+        "precision",
+        "streams",
+        "threads",
+        "repeats",
+        "seconds",
+    )
     given = [(key, getattr(options, key)) for key in keep] + [("peer", peer) for peer in options.peer]
     command = shlex.join(["vocoder", "bench", *(text for key, value in given for text in (f"--{key}", str(value)))])
-    print(f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}: {command}")
+    machine = f"{cpu_name()}, {physical_cores()} cores, {describe_instruction_sets()}"
+    print(f"{machine if device.type == 'cpu' else rows[0]['machine']}: {command}")
     print(format_rows(rows))
 
 

@@ -44,7 +44,7 @@ def add_infer(commands: Any) -> None:
     beside = "beside INPUT if left out, as NAME.wav of a mel, NAME.copy.wav of audio"
     where.add_argument("-o", "--output", type=Path, metavar="FILE|FOLDER", help=f"to write to; {beside}")
     where.add_argument("--output-dir", type=Path, metavar="FOLDER", help="where each INPUT becomes its name with .wav")
-    infer.add_argument("--device", help="to infer on, cuda say (with the slow engine); the CPU if left out")
+    infer.add_argument("--device", help="to infer on, cuda say; the CPU if left out")
     add_sampling_options(infer)
     infer.add_argument("--fold", action="store_true", help="generate pieces of a long utterance side by side, and join")
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")

@@ -33,7 +33,7 @@ def add_predict(commands: Any) -> None:
     predict.add_argument("--output-dir", type=Path, required=True, metavar="FOLDER", help="what is there is left alone")
     predict.add_argument("--devices", type=int, default=1, help="processes on each machine; %(default)s if left out")
     predict.add_argument("--nodes", type=int, default=1, help="machines; each is given the same command")
-    predict.add_argument("--accelerator", default="cpu", help="cpu, or cuda (with the slow engine)")
+    predict.add_argument("--accelerator", default="cpu", help="cpu or cuda; %(default)s if left out")
     predict.add_argument("--batch-size", type=int, default=16, metavar="N", help="files side by side in each process")
     add_model_options(predict)
     add_sampling_options(predict)

@@ -15,6 +15,7 @@ def add_serve(commands: Any) -> None:
     serve = commands.add_parser("serve", help="serve a model over HTTP and WebSockets")
     serve.set_defaults(run=_serve)
     serve.add_argument("--model", default=DEFAULT_MODEL, help="folder, .ckpt, voice or hub id; %(default)s if left out")
+    serve.add_argument("--device", help="to infer on, cuda say; the CPU if left out")
     serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for everybody; %(default)s if left out")
     serve.add_argument("--port", type=int, default=8000, help="0 for one that is free; %(default)s if left out")
     serve.add_argument("--streams", type=int, default=0, help="requests and streams at once; by the cores if left out")
@@ -34,4 +35,5 @@ def _serve(options: argparse.Namespace) -> None:
     limits = Limits(streams=options.streams, seconds=options.seconds, idle=options.idle, grace=options.grace)
     path = Path(options.model)
     name = path.resolve().name if path.exists() else options.model  # where it lies is nobody else's business
-    run_service(Vocoder.from_pretrained(options.model), name, options.host, options.port, limits)
+    model = Vocoder.from_pretrained(options.model, device=options.device)
+    run_service(model, name, options.host, options.port, limits)

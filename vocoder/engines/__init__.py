@@ -5,14 +5,21 @@ from __future__ import annotations
 import warnings
 
 from vocoder.engines.base import Engine
+from vocoder.engines.graphs import GraphEngine
 from vocoder.engines.native import NativeEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.model.wavenet import WaveNet
 
-__all__ = ["ENGINES", "Engine", "NativeEngine", "ReferenceEngine", "create_engine"]
+__all__ = ["ENGINES", "Engine", "GraphEngine", "NativeEngine", "ReferenceEngine", "able_engines", "create_engine"]
 
-# In order of preference: "auto" takes the first that can run the network. A faster engine goes in front.
-ENGINES: tuple[type[Engine], ...] = (NativeEngine, ReferenceEngine)
+# In order of preference: "auto" takes the first that can run the network. A faster engine goes in front; `graphs` will,
+# once a CUDA device has shown that it is one.
+ENGINES: tuple[type[Engine], ...] = (NativeEngine, ReferenceEngine, GraphEngine)
+
+
+def able_engines(network: WaveNet) -> list[type[Engine]]:
+    """List the engines that can run a network, in the order in which `auto` prefers them."""
+    return [kind for kind in ENGINES if kind.obstacle(network) is None]
 
 
 def create_engine(name: str, network: WaveNet, *, precision: str = "auto", threads: int | None = None) -> Engine:
@@ -36,7 +43,7 @@ def create_engine(name: str, network: WaveNet, *, precision: str = "auto", threa
         raise ValueError(f"`engine` must be one of {names}, but is {name!r}. Take `auto` when in doubt.")
     if name != "auto":
         return candidates[0](network, precision, threads)
-    able = [kind for kind in candidates if kind.obstacle(network) is None]
+    able = able_engines(network)
     kind = next((kind for kind in able if precision in ("auto", *kind.precisions)), able[0])
     if kind is ReferenceEngine and next(network.parameters()).device.type == "cpu":
         warnings.warn(f"Generating with the slow reference engine. {NativeEngine.obstacle(network)}", stacklevel=2)

@@ -105,7 +105,7 @@ def make_row(contender: Contender, rates: Sequence[float], limits: Sequence[Limi
         most = statistics.median(values) if values else None
         row[fraction] = None if most is None or needed is None else round(rate * needed / (most * contender.threads), 4)
         row[limit] = None if most is None else round(most)
-    return {**row, "machine": cpu_name()}
+    return {**row, "machine": contender.machine or cpu_name()}
 
 
 def _compare(

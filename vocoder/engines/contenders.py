@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from vocoder.config import VocoderConfig
-from vocoder.engines import ENGINES, Engine
+from vocoder.engines import ENGINES, Engine, able_engines
 from vocoder.engines.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
 from vocoder.engines.native import NativeEngine, physical_cores
 from vocoder.engines.noise import draw_noise
@@ -78,6 +78,7 @@ class Contender:
         sample_rate: The sample rate in Hz.
         work: The work that it takes; None where products of a whole utterance are made at once.
         run: The function that generates a number of frames of each stream, and gives the seconds that this took.
+        machine: The name of the device that it runs on, if not the processor.
     """
 
     network: str
@@ -90,6 +91,7 @@ class Contender:
     sample_rate: int
     work: Work | None
     run: Callable[[int], float]
+    machine: str | None = None
 
 
 def engine_contenders(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[Contender]:
@@ -110,7 +112,7 @@ def engine_contenders(name: str, config: VocoderConfig, network: WaveNet, plan: 
 
 def _find_engine(name: str, network: WaveNet) -> type[Engine]:
     if name == "auto":
-        return next(kind for kind in ENGINES if kind.obstacle(network) is None)
+        return able_engines(network)[0]
     return next(kind for kind in ENGINES if kind.name == name)
 
 
@@ -127,6 +129,7 @@ def _precisions_of(kind: type[Engine], wanted: Sequence[str]) -> list[str]:
 
 def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, threads: int) -> Contender:
     network, state = engine.network, engine.initial_state(streams)
+    device = next(network.parameters()).device
     isa = engine.instruction_set if isinstance(engine, NativeEngine) else None
     if isinstance(engine, NativeEngine):
         read = native_weight_bytes(network, engine.precision, [group.rows for group in state])
@@ -136,15 +139,24 @@ def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, thr
     def run(frames: int) -> float:
         nonlocal state
         conditioning = make_conditioning(config, network, streams, frames)
-        noise = draw_noise(network.distribution, 0, range(streams), 0, frames * network.hop_length)
+        noise = draw_noise(network.distribution, 0, range(streams), 0, frames * network.hop_length).to(device)
         with torch_threads(threads):
+            wait_for(device)
             begin = time.perf_counter()
             _, state = engine.generate(conditioning, noise, state, consume=True)
+            wait_for(device)
             return time.perf_counter() - begin
 
-    work = Work(count_multiply_adds(network), read)
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    work = None if machine else Work(count_multiply_adds(network), read)  # the limits that are measured are the CPU's
     samples, rate = streams * network.hop_length, network.sample_rate
-    return Contender(name, engine.name, isa, engine.precision, streams, threads, samples, rate, work, run)
+    return Contender(name, engine.name, isa, engine.precision, streams, threads, samples, rate, work, run, machine)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when a CUDA device has done what it was told to do; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @torch.no_grad()
@@ -152,9 +164,10 @@ def make_conditioning(config: VocoderConfig, network: WaveNet, streams: int, fra
     """Make conditioning from random mels in the middle of the dialect's range, the same for every stream."""
     low, high = config.mel.value_range
     unit = torch.rand(1, config.mel.n_mels, frames, generator=torch.Generator().manual_seed(0))
-    speaker = torch.zeros(1, dtype=torch.long) if config.network.num_speakers else None
-    one = network.condition(low + (high - low) * (0.2 + 0.3 * unit), speaker)
-    return one.select(torch.zeros(streams, dtype=torch.long))
+    device = next(network.parameters()).device
+    speaker = torch.zeros(1, dtype=torch.long, device=device) if config.network.num_speakers else None
+    one = network.condition(low + (high - low) * (0.2 + 0.3 * unit).to(device), speaker)
+    return one.select(torch.zeros(streams, dtype=torch.long, device=device))
 
 
 @contextmanager

@@ -157,7 +157,7 @@ class NativeEngine(Engine):
             return missing
         device = next(network.parameters()).device.type
         if device != "cpu":
-            return f"The native engine runs networks on the CPU, but this one is on {device}. Take the engine torch."
+            return f"The native engine runs networks on the CPU, but this one is on {device}. Take the engine auto."
         limit = shape_obstacle(network)
         return limit and f"The native engine runs networks with {limit}, and this one is not. Take the engine torch."
 

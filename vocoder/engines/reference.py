@@ -5,8 +5,6 @@ It computes what `WaveNet.forward` computes, in the order in which time passes; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -18,10 +16,6 @@ from vocoder.model.wavenet import Conditioning, WaveNet
 # differently for another number of rows, and an utterance shall not depend on the company it is in.
 ROWS = 8
 
-# From the parameters (ROWS, num_parameters) of one sample's laws and what is given for it (ROWS, ...) to the samples
-# (ROWS,).
-Draw = Callable[[Tensor, Tensor], Tensor]
-
 
 class ReferenceEngine(Engine):
     """Step by step with ring buffers; see `Engine`."""
@@ -32,27 +26,37 @@ class ReferenceEngine(Engine):
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)  # the threads are torch's own: torch.set_num_threads
         self.step = Step(network)
+        self.sizes = self.step.initial_state(0).sizes
 
     @classmethod
     def obstacle(cls, network: WaveNet) -> str | None:
         return None
 
     @property
-    def batch_size(self) -> int:
+    def rows(self) -> int:
+        """Utterances of a group."""
         return ROWS
 
+    @property
+    def batch_size(self) -> int:
+        return self.rows
+
     def step_cost(self, rows: int) -> float:
-        return -(-rows // ROWS)
+        return -(-rows // self.rows)
+
+    def _group_rows(self, batch: int) -> list[int]:
+        """Rows of each group of a batch's state."""
+        return [ROWS] * -(-batch // ROWS)
 
     def initial_state(self, batch: int) -> list[State]:
-        return [self.step.initial_state(ROWS) for _ in range(0, batch, ROWS)]
+        return [self.step.initial_state(rows) for rows in self._group_rows(batch)]
 
     @torch.inference_mode()
     def restart(self, state: list[State], row: int) -> None:
         self._check_state(state, 0)
-        if not 0 <= row < len(state) * ROWS:
+        if not 0 <= row < sum(group.rows for group in state):
             raise IndexError("`row` must be one of the state's utterances, counted from 0.")
-        state[row // ROWS].silence(row % ROWS)
+        state[row // self.rows].silence(row % self.rows)
 
     def generate(
         self,
@@ -64,29 +68,30 @@ class ReferenceEngine(Engine):
         progress: Progress | None = None,
         consume: bool = False,
     ) -> tuple[Tensor, list[State]]:
-        def draw(parameters: Tensor, noise: Tensor) -> Tensor:
-            return self.network.distribution.sample(parameters, noise, temperature)
-
         self._check(conditioning, self._check_state(state, len(conditioning.scale)), noise=noise)
         state = state if consume else [group.clone() for group in state]
-        return self._run(conditioning, noise, state, draw, progress)[0], state
+        return self._run(conditioning, noise, state, temperature, progress), state
 
     def force(self, conditioning: Conditioning, waveform: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
         """See `Engine.force`."""
         self._check(conditioning, self._check_state(state, len(conditioning.scale)), waveform=waveform)
         state = [group.clone() for group in state]
-        return self._run(conditioning, waveform, state, lambda parameters, sample: sample)[1], state
+        return self._run(conditioning, waveform, state, None), state
 
     def _check_state(self, state: list[State], batch: int) -> int:
         """Refuse another engine's; gives of how many utterances it is, which is the batch where it has its groups."""
-        sizes = self.step.initial_state(0).sizes
         for group in state if isinstance(state, list) else [state]:
-            if not isinstance(group, State) or len(group.waveform) != ROWS or group.sizes != sizes:
+            if not isinstance(group, State) or group.sizes != self.sizes or not self._fits(group.rows):
                 raise ValueError(
                     f"`state` must be of an engine for this network, but holds another's {type(group).__name__}. "
                     "Begin with the engine's own `initial_state`."
                 )
-        return batch if len(state) == -(-batch // ROWS) else len(state) * ROWS
+        rows = [group.rows for group in state]
+        return batch if rows == self._group_rows(batch) else sum(rows)
+
+    def _fits(self, rows: int) -> bool:
+        """Whether a group may be of so many rows."""
+        return rows == ROWS
 
     @torch.inference_mode()
     def _run(
@@ -94,23 +99,22 @@ class ReferenceEngine(Engine):
         conditioning: Conditioning,
         given: Tensor,
         state: list[State],
-        draw: Draw,
+        temperature: float | None,
         progress: Progress | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Give samples (batch, time) and laws (batch, time, num_parameters), made group by group, frame by frame."""
+    ) -> Tensor:
+        """Give what `_run_frame` makes of all utterances (batch, time, ...), group after group, each frame by frame."""
         batch, frames = conditioning.scale.shape
-        kept: tuple[list[Tensor], list[Tensor]] = ([], [])
+        kept = []
         with torch.autocast(given.device.type, enabled=False):
-            for group, first in zip(state, range(0, batch, ROWS), strict=True):
-                rows = torch.arange(first, first + ROWS, device=given.device).clamp(max=batch - 1)
+            for group, first in zip(state, range(0, batch, self.rows), strict=True):
+                rows = torch.arange(first, first + group.rows, device=given.device).clamp(max=batch - 1)
                 made = []
                 for frame in range(frames):
-                    made.append(self._run_frame(*self._select(conditioning, given, rows, frame), group, draw))
+                    made.append(self._run_frame(*self._select(conditioning, given, rows, frame), group, temperature))
                     if progress is not None:
-                        progress(min(ROWS, batch - first) * self.network.hop_length)
-                for results, parts in zip(kept, zip(*made, strict=True), strict=True):
-                    results.append(torch.cat(parts, dim=1)[: batch - first])
-        return torch.cat(kept[0]), torch.cat(kept[1])
+                        progress(min(self.rows, batch - first) * self.network.hop_length)
+                kept.append(torch.cat(made, dim=1)[: batch - first])
+        return torch.cat(kept)
 
     def _select(
         self, conditioning: Conditioning, given: Tensor, rows: Tensor, frame: int
@@ -120,16 +124,29 @@ class ReferenceEngine(Engine):
         samples = given[rows, start : start + self.network.hop_length]
         return conditioning.slice_frames(frame, frame + 1).select(rows), samples
 
-    def _run_frame(self, frame: Conditioning, given: Tensor, state: State, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Give the samples (ROWS, hop_length) of one frame and their laws (ROWS, hop_length, num_parameters)."""
-        step, h = self.network.samples_per_step, self.network.upsample(frame)
+    def _run_frame(
+        self, frame: Conditioning, given: Tensor, state: State, temperature: float | Tensor | None
+    ) -> Tensor:
+        """Run one frame of a group.
+
+        Args:
+            frame: The conditioning of the frame.
+            given: The noise (rows, hop_length, 2), or the waveform (rows, hop_length) where there is no temperature.
+            state: The state, moved on in place.
+            temperature: The temperature of the draws; None follows the waveform.
+
+        Returns:
+            The samples (rows, hop_length), or the laws (rows, hop_length, num_parameters) of the waveform's.
+        """
+        step, h, law_of = self.network.samples_per_step, self.network.upsample(frame), self.network.distribution
         inputs = frame.coefficients[:, 0], frame.scale[:, 0], frame.lag[:, 0]
-        samples, laws = [], []
+        made = []
         for index in range(h.shape[1]):
             here = given[:, index * step : (index + 1) * step]
-            sample, law = self.step(
-                state, h[:, index], *inputs, lambda law, place, here=here: draw(law, here[:, place])
-            )
-            samples.append(sample)
-            laws.append(law)
-        return torch.cat(samples, dim=1), torch.cat(laws, dim=1)
+
+            def choose(law: Tensor, place: int, here: Tensor = here) -> Tensor:
+                return here[:, place] if temperature is None else law_of.sample(law, here[:, place], temperature)
+
+            samples, laws = self.step(state, h[:, index], *inputs, choose)
+            made.append(laws if temperature is None else samples)
+        return torch.cat(made, dim=1)

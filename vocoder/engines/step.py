@@ -45,6 +45,20 @@ class State:
         slots, _, channels = self.layer_inputs.shape
         return slots, channels, self.waveform.shape[1], self.excitation.shape[1]
 
+    @property
+    def rows(self) -> int:
+        """Utterances side by side."""
+        return len(self.waveform)
+
+    def first(self, rows: int) -> State:
+        """Give a view of so many rows, and of the position."""
+        return State(self.position, self.layer_inputs[:, :rows], self.waveform[:rows], self.excitation[:rows])
+
+    def copy_(self, other: State) -> None:
+        """Take over the past of another of as many rows, in place."""
+        for part in fields(self):
+            getattr(self, part.name).copy_(getattr(other, part.name))
+
     def silence(self, row: int) -> None:
         """Let one row's past be silence."""
         self.layer_inputs[:, row], self.waveform[row], self.excitation[row] = 0, 0, 0

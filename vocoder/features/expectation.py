@@ -70,7 +70,7 @@ def _error(source: MelConfig, target: MelConfig, told: float) -> float:
 
 
 def _retime(bands: Tensor, source: MelConfig, target: MelConfig) -> Tensor:
-    """Give logs of bands (sounds, frames, n_mels) at the target's period, both dialects' first frames at the same place."""
+    """Give logs of bands (sounds, frames, n_mels) at the target's period, both first frames at the same place."""
     here, there = (replace(mel, framing="centered") for mel in (source, target))
     return retime(bands.transpose(1, 2), here, there).transpose(1, 2).double()
 

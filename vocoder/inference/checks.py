@@ -40,7 +40,7 @@ def check_device(device: Any) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:  # an AssertionError where torch was built without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # what then follows is advice, with addresses
         raise ValueError(
             f"`device` must be one that torch has here, cpu or cuda say, but is {str(device)!r} ({reason}). "
             "Leave it out for the CPU."

@@ -222,8 +222,8 @@ class Vocoder:
             correction_passes: The number of passes that bring the waveform's mel nearer to this one; see
                 `vocoder.inference.correction`. 0 leaves the samples as they were drawn. None for what the model
                 declares.
-            engine: The name of the engine: `native` (C++ on the CPU) or `torch` (slow, any device); `auto` for the
-                fastest.
+            engine: The name of the engine: `native` (C++ on the CPU), `graphs` (CUDA devices) or `torch` (slow, any
+                device); `auto` for the fastest.
             precision: The precision of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another
                 precision gives another waveform, as another seed does.
             threads: The largest number of threads that the engine may use; None for what is fastest. No bit of the

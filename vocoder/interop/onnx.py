@@ -173,7 +173,7 @@ class StepGraph(nn.Module):
         distribution = self.step.network.distribution
 
         def draw(law: Tensor, place: int) -> Tensor:
-            return distribution.sample(law, noise[:, place], temperature)  # type: ignore[arg-type]
+            return distribution.sample(law, noise[:, place], temperature)
 
         samples, parameters = self.step(state, h, coefficients, scale, lag, draw)
         return samples, parameters, state.layer_inputs, state.waveform, state.excitation

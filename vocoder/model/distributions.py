@@ -45,13 +45,14 @@ class OutputDistribution(ABC):
         """Turn uniforms (..., 2) in (0, 1), float64, into what `sample` reads, float32, of the same shape."""
 
     @abstractmethod
-    def sample(self, parameters: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(self, parameters: Tensor, noise: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """Draw one sample from each law, as a function of the noise.
 
         Args:
             parameters: The parameters (..., num_parameters).
             noise: The noise (..., 2), from `map_noise`.
-            temperature: The factor on the spread (a divisor of a categorical law's logits); positive.
+            temperature: The factor on the spread (a divisor of a categorical law's logits); positive, a number or
+                a tensor ().
 
         Returns:
             The samples (...), each on a level of the distribution, in [-1, 1).
@@ -103,7 +104,7 @@ class ContinuousMixture(OutputDistribution):
             log_mass = torch.where(last, self._log_tails(centred - half, log_scale)[1], log_mass)
         return torch.logsumexp(F.log_softmax(logits, dim=-1) + log_mass, dim=-1)
 
-    def sample(self, parameters: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(self, parameters: Tensor, noise: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         logits, location, log_scale = self._split(parameters)
         cumulative = torch.softmax(logits, dim=-1).cumsum(dim=-1)
         chosen = (noise[..., :1] > cumulative).sum(dim=-1, keepdim=True).clamp(max=self.num_components - 1)
@@ -194,7 +195,7 @@ class MuLawCategorical(OutputDistribution):
     def map_noise(self, uniforms: Tensor) -> Tensor:
         return uniforms.float()
 
-    def sample(self, parameters: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(self, parameters: Tensor, noise: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         cumulative = torch.softmax(parameters.float() / temperature, dim=-1).cumsum(dim=-1)
         return self.decode((noise[..., :1] > cumulative).sum(dim=-1).clamp(max=self.mu))
 
