@@ -50,7 +50,7 @@ class LinearPredictor(nn.Module):
         self.window_energy = float(analysis_window(mel).square().sum())
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictors of all frames.
+        """Compute the predictors of all frames.
 
         Args:
             mel: The mel (batch, n_mels, frames), in the dialect.
