@@ -135,11 +135,11 @@ class Seat:
 
     @property
     def frames_left(self) -> int:
-        """That have not been generated."""
+        """The number of frames that have not been generated."""
         return self.utterance.frames - self.frame
 
     def position(self, hop_length: int) -> int:
-        """Sample of the noise that comes next."""
+        """Give the sample of the noise that comes next."""
         return self.utterance.start + self.frame * hop_length
 
     def take(self, waveform: Tensor, hop_length: int) -> int:
@@ -210,7 +210,7 @@ def count_seats(engine: Engine, frames: Sequence[int]) -> int:
 
 
 def repeat_last_frame(conditioning: Conditioning, times: int) -> Conditioning:
-    """Longer by so many copies of the last frame."""
+    """Lengthen conditioning by `times` copies of its last frame."""
     parts = {name: getattr(conditioning, name) for name in PARTS}
     for name in ("context", *FRAME_PARTS):
         last = parts[name][:, -1:]
