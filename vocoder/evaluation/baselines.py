@@ -25,7 +25,7 @@ MOMENTUM = 0.99  # Perraudin et al. 2013, "A fast Griffin-Lim algorithm"
 
 
 def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
-    """Magnitudes by non-negative least squares (librosa's), phases by iteration (torchaudio's).
+    """Estimate magnitudes by non-negative least squares (librosa's), phases by iteration (torchaudio's).
 
     Args:
         log_mel: (n_mels, frames), in the dialect.
