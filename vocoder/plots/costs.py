@@ -70,5 +70,5 @@ def _count(parameters: Iterable[Tensor]) -> int:
 
 
 def _matrices(parameters: Iterable[Tensor]) -> int:
-    """Numbers in matrices and filters: each is multiplied once, biases are not."""
+    """Count the numbers in matrices and filters: each is multiplied once, biases are not."""
     return _count(parameter for parameter in parameters if parameter.ndim > 1)

@@ -34,7 +34,7 @@ class Passage:
 
 
 def choose_passage(model: Vocoder, waveform: Tensor, start: float | None, seconds: float) -> tuple[int, int]:
-    """First sample and number of samples of a stretch; the loudest if its start is None.
+    """Choose the first sample and number of samples of a stretch; the loudest if its start is None.
 
     Raises:
         ValueError: It is empty, or not within the whole frames of the recording.
