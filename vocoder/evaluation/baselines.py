@@ -1,4 +1,4 @@
-"""What else could be made of a mel: Griffin-Lim, and other vocoders' renderings from a folder."""
+"""The baselines that a model is compared with: Griffin-Lim, and other vocoders' renderings from a folder."""
 
 from __future__ import annotations
 

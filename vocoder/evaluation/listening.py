@@ -1,4 +1,4 @@
-"""What listeners' answers to a blind test amount to, with how sure that is."""
+"""The results of listeners' answers to a blind test, with confidence intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `infer` refuses, and how it says so: the rule, what came, the remedy."""
+"""The checks of `infer`'s arguments; an error says the rule, what came, and the remedy."""
 
 from __future__ import annotations
 

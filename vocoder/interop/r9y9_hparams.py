@@ -1,4 +1,4 @@
-"""What the hyper-parameters of r9y9/wavenet_vocoder mean, in our words.
+"""The meaning of r9y9/wavenet_vocoder's hyper-parameters in our configs.
 
 `audio.py`, `datasets/wavallin.py` and `synthesis.py` there are the source, of version 0.2.0 and of 0.1.1, whose
 hyper-parameters name a `ref_level_db`.

@@ -1,4 +1,4 @@
-"""What the mel alone says about the next sample: a linear predictor for each frame, and how far off it will be.
+"""Linear prediction of the next sample from the mel alone: a predictor for each frame, and its expected error.
 
 A mel is a smoothed spectrum, and a smoothed spectrum is an all-pole filter: undo the logarithm, read the power between
 the bands, transform to the autocorrelation and solve for the predictor. The network then only has to describe what is

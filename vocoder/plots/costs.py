@@ -1,4 +1,4 @@
-"""What each part of a network has of parameters, and takes of multiply-adds: numbers for `draw_network`."""
+"""The parameters and multiply-adds of each part of a network: numbers for `draw_network`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has logged, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own."""
+"""The logs of a run, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own."""
 
 from __future__ import annotations
 

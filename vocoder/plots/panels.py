@@ -1,4 +1,4 @@
-"""What several pictures show: a mel in dB over seconds and Hz, and a waveform."""
+"""The panels that several pictures share: a mel in dB over seconds and Hz, and a waveform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network expects of each sample of a recording, given the true ones before it: numbers for `draw_law`."""
+"""The law that a network gives each sample of a recording, given the true ones before it: numbers for `draw_law`."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class LastValidation(Callback):
 
 
 class Facts(Callback):
-    """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
+    """The facts that a checkpoint keeps about its training: `vocoder export` keeps it, and a model card shows it."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note the likelihood of the last validation."""

@@ -74,7 +74,7 @@ class MetricsFile(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the file."""
+        """The writer of the metrics file."""
         if self._experiment is None:
             self._experiment = _GoingOn(self.log_dir, self.step)
         return self._experiment
