@@ -24,7 +24,7 @@ import vocoder
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, to_dict
 from vocoder.formats import FORMAT_VERSION
-from vocoder.inference.batching import count_seats, spread_noise
+from vocoder.inference.batching import count_slots, spread_noise
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.checks import DialectWarning
 from vocoder.inference.vocoder import Vocoder
@@ -95,7 +95,7 @@ def test_each_row_of_a_batch_equals_the_utterance_of_its_index_alone(model: Voco
 def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
     model: Vocoder, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(model._engine(engine, "auto", None)), "batch_size", 3)  # fewer seats than utterances
+    monkeypatch.setattr(type(model._engine(engine, "auto", None)), "batch_size", 3)  # fewer slots than utterances
     mels = [speech_like_mel(model.mel, frames)[0] for frames in (4, 1, 23, 7, 2, 17, 3)]
     made: list[int] = []
     waveforms = model.infer_many(mels, seed=5, utterance=2, engine=engine, progress=made.append)
@@ -157,9 +157,9 @@ def test_of_many_utterances_each_can_have_the_number_it_likes_and_is_given_as_it
 
 def test_a_short_utterance_does_not_keep_a_row_busy_until_the_longest_ends(model: Vocoder) -> None:
     engine = model._engine("torch", "auto", None)
-    assert count_seats(engine, [100] + [6] * 31) <= 8  # one group of rows costs the same, half full or full
-    assert count_seats(engine, [20] * 8) == 8
-    assert count_seats(engine, []) == 0
+    assert count_slots(engine, [100] + [6] * 31) <= 8  # one group of rows costs the same, half full or full
+    assert count_slots(engine, [20] * 8) == 8
+    assert count_slots(engine, []) == 0
 
 
 def test_no_utterances_give_no_waveforms(model: Vocoder) -> None:

@@ -1,4 +1,4 @@
-"""What a stored model's numbers mean, whatever has become of the defaults since.
+"""The meaning of a stored model's numbers, whatever has become of the defaults since.
 
 Bundles and checkpoints name the version of their format. Each says all of its numbers but those that its version did
 not have yet, which meant what is written here.

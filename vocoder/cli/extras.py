@@ -1,4 +1,4 @@
-"""What a command needs beyond inference, and how to get it."""
+"""The packages that a command needs beyond inference, and how to get them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _infer_files(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> dict[Path, Path]:
-    """Output of each input; everything that can be refused is refused here, before any work."""
+    """Plan the output of each input; everything that can be refused is refused here, before any work."""
     sources = list_mels_and_audio(options.inputs)
     outputs = place_waveforms(sources, options.output, options.output_dir, options.format)
     for suffix in {target.suffix for target in outputs.values()}:
@@ -122,7 +122,7 @@ def _plan(options: argparse.Namespace) -> dict[Path, Path]:
 
 
 def _read_groups(sources: Iterable[Path], dialect: MelConfig, frames: int) -> Iterator[dict[Path, Tensor]]:
-    """Mels in groups of so many frames or few more; of one each for 0."""
+    """Read mels in groups of `frames` frames or few more; one mel each if it is 0."""
     group: dict[Path, Tensor] = {}
     total = 0
     for source in sources:
@@ -149,7 +149,9 @@ def _infer_group(
     outputs: dict[Path, Path],
     options: argparse.Namespace,
 ) -> float:
-    """Side by side, all with the same noise; each is written as soon as it ends. One alone needs less memory.
+    """Generate a group side by side, all with the same noise; each is written as soon as it ends.
+
+    One alone needs less memory.
 
     Returns:
         Seconds of sound.

@@ -48,7 +48,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def describe_instruction_sets() -> str:
-    """Those found, and which one is in use."""
+    """List the instruction sets that were found, and say which one is in use."""
     if not instruction_sets():
         return "none, without the native engine"
     try:

@@ -95,7 +95,7 @@ def read_mel(path: Path, dialect: MelConfig) -> Tensor:
 
 
 def read_stats(text: str) -> str | tuple[float, float]:
-    """Two numbers, or the name of a file."""
+    """Read two numbers, or the name of a file."""
     try:
         mean, scale = map(float, text.split(","))
     except ValueError:

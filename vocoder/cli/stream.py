@@ -26,7 +26,7 @@ CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 
 
 def run_stream(options: argparse.Namespace) -> None:
-    """Until stdin ends, or nobody reads stdout any more."""
+    """Generate until stdin ends, or stdout is closed."""
     model = Vocoder.from_pretrained(options.model, device=options.device)
     stream = model.stream(**{name: getattr(options, name) for name in KEPT})
     bands_first = stream.dialect.layout == "bands_first"
@@ -50,7 +50,7 @@ def run_stream(options: argparse.Namespace) -> None:
 
 
 def read_frames(file: BinaryIO, n_mels: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Whole frames (frames, n_mels) as they come, of little-endian float32.
+    """Read whole frames (frames, n_mels) as they come, of little-endian float32.
 
     Raises:
         ValueError: The file ends within a frame; all before have been given.

@@ -1,4 +1,4 @@
-"""What a corpus is like before anything is trained on it: each recording is read once, and what stands out is named."""
+"""An inspection of a corpus before training: each recording is read once, and what stands out is named."""
 
 from __future__ import annotations
 

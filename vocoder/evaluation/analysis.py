@@ -1,4 +1,4 @@
-"""What the measures look at: a waveform from all sides, each computed once and only when it is asked for."""
+"""The analysis that measures look at: a waveform from all sides, each computed once and only when it is asked for."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Analysis:
 
     @cached_property
     def periodicity(self) -> Array:
-        """How periodic each 10 ms is (frames,), in [0, 1]: harmonic power over all power.
+        """The periodicity of each 10 ms (frames,), in [0, 1]: harmonic power over all power.
 
         The largest value of the autocorrelation at the lags of voices, the window's own divided out (Boersma 1993,
         "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio", eq. 9).

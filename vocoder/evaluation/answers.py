@@ -134,7 +134,7 @@ def read_answers(key: Key, files: Sequence[Path]) -> Answers:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """With the line at which each ends."""
+    """Read the rows of a file, each with the line at which it ends."""
     if not path.is_file():
         raise FileNotFoundError(f"Answers must be files, but there is no {path}. Check its spelling.")
     try:

@@ -1,4 +1,4 @@
-"""What else could be made of a mel: Griffin-Lim, and other vocoders' renderings from a folder."""
+"""The baselines that a model is compared with: Griffin-Lim, and other vocoders' renderings from a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOMENTUM = 0.99  # Perraudin et al. 2013, "A fast Griffin-Lim algorithm"
 
 
 def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
-    """Magnitudes by non-negative least squares (librosa's), phases by iteration (torchaudio's).
+    """Estimate magnitudes by non-negative least squares (librosa's), phases by iteration (torchaudio's).
 
     Args:
         log_mel: (n_mels, frames), in the dialect.

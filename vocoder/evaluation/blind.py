@@ -141,7 +141,7 @@ def _stimuli(folder: Path, utterance: Utterance, sample_rate: int, secret: bytes
 
 
 def _gains(utterance: Utterance) -> dict[str, float]:
-    """Never above one, so that nothing clips; one where there is no loudness."""
+    """Give each system's gain: never above one, so that nothing clips; one where there is no loudness."""
     loudness = {s: one.loudness for s, one in utterance.systems.items() if one.audio is not None}
     quietest = min((value for value in loudness.values() if value is not None), default=0.0)
     return {s: 1.0 if value is None else 10 ** ((quietest - value) / 20) for s, value in loudness.items()}

@@ -1,4 +1,4 @@
-"""How sure a mean over utterances is."""
+"""The confidence interval of a mean over utterances."""
 
 from __future__ import annotations
 

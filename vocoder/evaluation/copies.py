@@ -104,7 +104,7 @@ class Copier:
         return Utterance(recording.id, seconds, text, systems, spent, recording.speaker)
 
     def _read(self, recording: Recording) -> tuple[Tensor, Tensor]:
-        """Waveform (frames · hop_length,) and mel (n_mels, frames)."""
+        """Read the waveform (frames · hop_length,) and its mel (n_mels, frames)."""
         rate, hop_length, seconds = self.mel.sample_rate, self.mel.hop_length, self.setting.seconds
         waveform = load_audio(recording.path, rate)[: None if seconds is None else round(seconds * rate)]
         frames = len(waveform) // hop_length

@@ -14,12 +14,12 @@ FULL_SCALE = 32_767 / 32_768
 
 
 def level_error(original: Analysis, copy: Analysis) -> float:
-    """Power of the copy over that of the recording, in dB."""
+    """Measure the power of the copy over that of the recording, in dB."""
     return _decibels(copy.waveform.double().square().mean(), original.waveform.double().square().mean())
 
 
 def noise_floor_error(original: Analysis, copy: Analysis) -> float:
-    """Power of the copy over that of the recording where the recording is quietest, in dB."""
+    """Measure the power of the copy over that of the recording where the recording is quietest, in dB."""
     length = round(PAUSE_SECONDS * original.sample_rate)
     if len(original.waveform) < length:
         raise Undefined(f"the recording is shorter than {1000 * PAUSE_SECONDS:g} ms")

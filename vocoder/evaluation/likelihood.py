@@ -1,4 +1,4 @@
-"""How likely a model finds a recording, and what linear prediction with hindsight would find."""
+"""The likelihood of a recording by a model, and by linear prediction with hindsight."""
 
 from __future__ import annotations
 

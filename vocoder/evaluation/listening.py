@@ -1,4 +1,4 @@
-"""What listeners' answers to a blind test amount to, with how sure that is."""
+"""The results of listeners' answers to a blind test, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def to_markdown(results: Results) -> str:
 
 
 def describe(results: Results) -> list[str]:
-    """Who answered, and what was left out: a sentence each."""
+    """Say who answered, and what was left out: a sentence each."""
     lines = [f"Listeners: {results.listeners}. Answers: {results.answers}."]
     lines += [f"Left out of MUSHRA: {listener} {why}." for listener, why in results.excluded.items()]
     if results.replaced:

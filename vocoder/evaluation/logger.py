@@ -10,7 +10,7 @@ from vocoder.evaluation.records import ORIGINAL, Evaluation
 
 
 def split_run(run: str) -> tuple[str, str]:
-    """Project and id.
+    """Split a run into project and id.
 
     Raises:
         ValueError: It is neither.

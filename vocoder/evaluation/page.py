@@ -88,7 +88,7 @@ def read_part(name: str) -> str:
 
 
 def inline_json(data: object) -> str:
-    """JSON that may stand inside a script element, whatever its texts hold; NaN is an error."""
+    """Write JSON that may stand inside a script element, whatever its texts hold; NaN is an error."""
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -115,7 +115,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _sound(folder: Path, utterance: Utterance) -> dict[str, Any]:
-    """Audio and F0 of each system that has a copy."""
+    """Give the audio and F0 of each system that has a copy."""
     return {
         system: {
             "audio": inline_audio(folder / rendition.audio),

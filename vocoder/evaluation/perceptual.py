@@ -13,7 +13,7 @@ from vocoder.evaluation.records import Measure
 
 
 def pesq(original: Analysis, copy: Analysis) -> float:
-    """PESQ-WB, from 1 to 4.64."""
+    """Measure PESQ-WB, from 1 to 4.64."""
     if not bool(copy.waveform.any()):
         raise Undefined("the copy is silent")
     try:
@@ -26,7 +26,7 @@ def pesq(original: Analysis, copy: Analysis) -> float:
 
 
 def stoi(original: Analysis, copy: Analysis) -> float:
-    """STOI, from 0 to 1."""
+    """Measure STOI, from 0 to 1."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # its way to say that there is too little speech
         try:

@@ -9,12 +9,12 @@ from vocoder.evaluation.records import Measure
 
 
 def f0_error(original: Analysis, copy: Analysis) -> float:
-    """Root mean square of the differences in cents, over frames voiced in both."""
+    """Give the root mean square of the differences in cents, over frames voiced in both."""
     return float(np.sqrt(np.mean(np.square(_cents(original, copy)))))
 
 
 def f0_median_error(original: Analysis, copy: Analysis) -> float:
-    """Median of the absolute differences in cents, over frames voiced in both."""
+    """Give the median of the absolute differences in cents, over frames voiced in both."""
     return float(np.median(np.abs(_cents(original, copy))))
 
 
@@ -24,7 +24,7 @@ def voicing_error(original: Analysis, copy: Analysis) -> float:
 
 
 def periodicity_error(original: Analysis, copy: Analysis) -> float:
-    """Root mean square of the differences, over frames voiced in the recording."""
+    """Give the root mean square of the differences, over frames voiced in the recording."""
     voiced = ~np.isnan(original.f0)
     if not voiced.any():
         raise Undefined("no frame of the recording is voiced")

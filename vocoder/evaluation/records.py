@@ -1,4 +1,4 @@
-"""What an evaluation finds and writes down. `metrics.json` holds an `Evaluation`; tables and page are made from it."""
+"""The records that an evaluation writes. `metrics.json` holds an `Evaluation`; tables and page are made from it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def log_mel_distance(original: Analysis, copy: Analysis) -> float:
 
 
 def stft_distance(original: Analysis, copy: Analysis) -> float:
-    """Spectral convergence plus mean |difference| of log magnitudes, averaged over three resolutions."""
+    """Measure spectral convergence plus mean |difference| of log magnitudes, averaged over three resolutions."""
     return sum(_at_resolution(original.waveform, copy.waveform, *sizes) for sizes in RESOLUTIONS) / len(RESOLUTIONS)
 
 

@@ -29,7 +29,7 @@ class Stopwatch:
 
 
 def describe_spent(spent: Mapping[str, float]) -> str:
-    """Shares of the work on all utterances, the largest first; what took less than 1 % is counted with the rest.
+    """Give the shares of the work on all utterances, the largest first; what took less than 1 % is in the rest.
 
     Args:
         spent: See `vocoder.evaluation.records.Utterance.spent`.

@@ -36,7 +36,7 @@ class Job:
 
 
 def record_path(output: Path, job: Job) -> Path:
-    """Where an utterance's figures are."""
+    """Give the file of an utterance's figures."""
     return output / "utterances" / f"{job.recording.id}.json"
 
 

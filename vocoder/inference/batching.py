@@ -76,14 +76,14 @@ def generate_whole(
     temperature: float,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Utterances of equal length side by side, of which there is little more in memory than their waveforms.
+    """Generate utterances of equal length side by side, with little more in memory than their waveforms.
 
     Args:
         engine: The engine that generates.
         conditioning: The conditioning, piece after piece.
         frames: The number of frames in all.
         draw: The function that gives the noise.
-        numbers: Each utterance's, which make its noise.
+        numbers: The number of each utterance, which with the seed makes its noise.
         temperature: The factor on the spread of every law; see `Engine.generate`.
         progress: A function that is told of progress; see `Engine.generate`.
 
@@ -120,8 +120,8 @@ class Utterance(NamedTuple):
         return self.conditioning.frames
 
 
-class Seat:
-    """A row of the batch, and the utterance in it.
+class Slot:
+    """A slot: a row of the batch, and the utterance in it; the next one takes it as soon as that has ended.
 
     Args:
         utterance: The utterance in the row.
@@ -135,22 +135,22 @@ class Seat:
 
     @property
     def frames_left(self) -> int:
-        """That have not been generated."""
+        """The number of frames that have not been generated."""
         return self.utterance.frames - self.frame
 
     def position(self, hop_length: int) -> int:
-        """Sample of the noise that comes next."""
+        """Give the sample of the noise that comes next."""
         return self.utterance.start + self.frame * hop_length
 
     def take(self, waveform: Tensor, hop_length: int) -> int:
-        """Keep what belongs to the utterance of a row's waveform (time,); gives the number of samples."""
+        """Keep what belongs to the utterance of a row's waveform (time,); give the number of samples."""
         frames = min(self.frames_left, len(waveform) // hop_length)
         self.pieces.append(waveform[: frames * hop_length])
         self.frame += frames
         return frames * hop_length
 
     def next_frames(self, count: int) -> Conditioning:
-        """Conditioning of so many frames; where the utterance ends before, or has ended, its last frame again."""
+        """Give the conditioning of `count` frames; beyond the utterance's end its last frame is repeated."""
         start = min(self.frame, self.utterance.frames - 1)
         piece = self.utterance.conditioning.slice_frames(start, min(start + count, self.utterance.frames))
         missing = count - piece.frames
@@ -165,52 +165,52 @@ def run_side_by_side(
     temperature: float,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Generate all, in an order; yields each one's place in the list and its waveform (time,) as it ends."""
+    """Generate all, in an order; yield each one's place in the list and its waveform (time,) as it ends."""
     waiting = iter(order)
-    count = count_seats(engine, [utterances[place].frames for place in order])
-    seats = [Seat(utterances[place], place) for place in islice(waiting, count)]
-    state = engine.initial_state(len(seats)) if seats else None
-    busy = set(range(len(seats)))
+    count = count_slots(engine, [utterances[place].frames for place in order])
+    slots = [Slot(utterances[place], place) for place in islice(waiting, count)]
+    state = engine.initial_state(len(slots)) if slots else None
+    busy = set(range(len(slots)))
     while busy:
-        turn = min(TURN_FRAMES, max(seats[row].frames_left for row in busy))
-        conditioning = Conditioning.join([seat.next_frames(turn) for seat in seats])
+        turn = min(TURN_FRAMES, max(slots[row].frames_left for row in busy))
+        conditioning = Conditioning.join([slot.next_frames(turn) for slot in slots])
         hop_length = engine.network.hop_length
-        noise = torch.cat([draw([s.utterance.number], s.position(hop_length), turn * hop_length) for s in seats])
+        noise = torch.cat([draw([s.utterance.number], s.position(hop_length), turn * hop_length) for s in slots])
         noise = spread_noise(noise, conditioning)
         waveform, state = engine.generate(conditioning, noise, state, temperature=temperature, consume=True)
         for row in sorted(busy):
-            made = seats[row].take(waveform[row], hop_length)
+            made = slots[row].take(waveform[row], hop_length)
             if progress is not None:
                 progress(made)
-            if seats[row].frames_left == 0:
-                yield seats[row].place, torch.cat(seats[row].pieces)
+            if slots[row].frames_left == 0:
+                yield slots[row].place, torch.cat(slots[row].pieces)
                 place = next(waiting, None)
                 if place is None:
                     busy.remove(row)
                 else:
-                    seats[row] = Seat(utterances[place], place)
+                    slots[row] = Slot(utterances[place], place)
                     engine.restart(state, row)
 
 
-def count_seats(engine: Engine, frames: Sequence[int]) -> int:
-    """How many rows finish soonest: a row costs time until the last one ends, also when its own utterance has ended.
+def count_slots(engine: Engine, frames: Sequence[int]) -> int:
+    """Count the slots with which all finish soonest: each costs time until the last ends, also when it is empty.
 
     Args:
-        engine: Says what a step of so many rows takes.
-        frames: Lengths, in the order in which they take their seats.
+        engine: The engine, which says what a step of a number of rows takes.
+        frames: The lengths of the utterances, in the order in which they take their slots.
     """
 
-    def time(seats: int) -> float:
-        ends = [0] * seats
+    def time(slots: int) -> float:
+        ends = [0] * slots
         for length in frames:
             heapq.heapreplace(ends, ends[0] + length)
-        return max(ends) * engine.step_cost(seats)
+        return max(ends) * engine.step_cost(slots)
 
     return min(range(1, min(len(frames), engine.batch_size) + 1), key=time, default=0)
 
 
 def repeat_last_frame(conditioning: Conditioning, times: int) -> Conditioning:
-    """Longer by so many copies of the last frame."""
+    """Lengthen conditioning by `times` copies of its last frame."""
     parts = {name: getattr(conditioning, name) for name in PARTS}
     for name in ("context", *FRAME_PARTS):
         last = parts[name][:, -1:]

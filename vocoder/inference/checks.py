@@ -1,4 +1,4 @@
-"""What `infer` refuses, and how it says so: the rule, what came, the remedy."""
+"""The checks of `infer`'s arguments; an error says the rule, what came, and the remedy."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _brief(value: float) -> str:
 
 
 def _suggest(mels: Tensor, dialect: MelConfig) -> str:
-    """Whose a mel could be, as a question and its remedy; empty if nobody's is known."""
+    """Say whose a mel could be, as a question and its remedy; empty if no known dialect fits."""
     names = guess_dialect(mels[:, :, : look_frames(dialect)], dialect.n_mels)
     if names:
         return f" Is it {names[0]!r}? Then pass dialect={names[0]!r}{_and_stats(names[0])}."
@@ -190,13 +190,13 @@ def look_frames(dialect: MelConfig) -> int:
 
 
 def _is_within(lowest: float, highest: float, low: float, high: float) -> bool:
-    """Not far outside, nor so loud throughout that it is another scale's."""
+    """Say whether values are not far outside a range, nor so loud throughout that they are on another scale."""
     slack, loud = 0.1 * (high - low), low + 0.75 * (high - low)
     return low - slack <= lowest <= loud and highest <= high + slack
 
 
 def _is_denied(names: list[str], dialect: MelConfig) -> bool:
-    """Others are plausible, and the dialect, although it is known, is not among them."""
+    """Say whether only other dialects are plausible, although this one is known."""
 
     def values(mel: MelConfig) -> tuple[Any, ...]:
         return tuple(getattr(mel, name) for name in VALUES)
@@ -239,7 +239,7 @@ def check_numbers(utterance: int | Sequence[int], batch: int) -> list[int]:
 
 
 def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | None:
-    """Voice of each utterance.
+    """Give the voice of each utterance.
 
     Args:
         speaker: One index or name for all, or one for each utterance; None for a model with a single voice.
@@ -278,7 +278,7 @@ def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | N
 
 
 def _to_indices(speaker: Any, names: tuple[str, ...]) -> Any:
-    """Names as indices, where the model has names; where it has none a number that came as text, as from a shell."""
+    """Turn names into indices, where the model has names; else a number that came as text, as from a shell."""
     if isinstance(speaker, str) and (names or speaker.isdecimal()):
         return find_speaker(speaker, names) if names else int(speaker)
     return [_to_indices(one, names) for one in speaker] if isinstance(speaker, list | tuple) else speaker
@@ -304,7 +304,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def check_temperature(temperature: Any) -> float:
-    """Scale of the spread, finite and positive.
+    """Check the factor on the spread, finite and positive.
 
     Raises:
         TypeError: It is no number.
@@ -369,7 +369,7 @@ def check_passes(passes: Any, config: VocoderConfig) -> int:
 
 
 def check_fold(fold: Any) -> bool:
-    """Yes or no.
+    """Check whether to fold: yes or no.
 
     Raises:
         TypeError: It is neither; a number of pieces, say.

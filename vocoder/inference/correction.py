@@ -125,7 +125,7 @@ class Correction:
         return torch.cat(pieces)
 
     def _emphasise(self, samples: Array) -> Array:
-        """x[t] - pre_emphasis · x[t-1], going on where it stopped."""
+        """Compute x[t] - pre_emphasis · x[t-1], going on where it stopped."""
         known = np.concatenate([self._before, samples])
         self._before = known[-1:]
         return known[1:] - self._emphasis * known[:-1]

@@ -50,7 +50,7 @@ def warm_up(network: WaveNet) -> int:
 
 
 def measure_power(mel: Tensor, config: MelConfig) -> Tensor:
-    """Power of each frame, in no particular unit: (batch, n_mels, frames) → (batch, frames), on the CPU.
+    """Measure the power of each frame, in no particular unit: (batch, n_mels, frames) → (batch, frames), on the CPU.
 
     The sum over the spectrum, not a mean of the bands' logarithms: what is loud in a few bands is loud.
     """
@@ -170,9 +170,9 @@ def put(whole: Samples, start: int, part: Samples) -> None:
 
 
 def shift_limit(network: WaveNet, conditioning: Conditioning, frame: int) -> int:
-    """Half the pitch period around a frame, in samples: within so much either way, any phase is met once.
+    """Give half the pitch period around a frame, in samples: a shift up to it either way meets any phase once.
 
-    Where nothing is voiced the period means nothing, but stays within that of a voice, which no one hears in a noise.
+    Where nothing is voiced the period means nothing, but stays within that of a voice, and cannot be heard in noise.
     """
     if network.pitch_lag is None:
         return int(SHIFT_SECONDS * network.sample_rate)
@@ -182,7 +182,7 @@ def shift_limit(network: WaveNet, conditioning: Conditioning, frame: int) -> int
 
 
 def align(tail: Samples, near: Samples) -> tuple[int, float]:
-    """Where the next piece fits the one before it best.
+    """Find where the next piece fits the one before it best.
 
     Args:
         tail: What has been placed (fade,).

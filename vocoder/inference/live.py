@@ -80,7 +80,7 @@ def measure_first_sound(model: Vocoder, mel: Tensor, chunk_frames: int, options:
 
 
 def _serve(model: Vocoder, mel: Tensor, chunk_frames: int, begin: float, options: dict[str, Any]) -> Delays:
-    """Delays (chunks,), in seconds, of one stream whose first frame sounds at `begin`."""
+    """Measure the delays (chunks,), in seconds, of one stream whose first frame sounds at `begin`."""
     stream, period = model.stream(**options), chunk_frames * model.hop_length / model.sample_rate
     delays = []
     for index, chunk in enumerate(mel.split(chunk_frames, dim=1)):
@@ -92,7 +92,7 @@ def _serve(model: Vocoder, mel: Tensor, chunk_frames: int, begin: float, options
 
 
 def _random_mel(model: Vocoder, frames: int) -> Tensor:
-    """(n_mels, frames) within the dialect's range: how long a sample takes does not depend on what it says."""
+    """Make a mel (n_mels, frames) within the dialect's range: a sample's time does not depend on the mel's values."""
     low, high = model.mel.value_range
     generator = torch.Generator().manual_seed(0)
     return low + (high - low) * (0.15 + 0.35 * torch.rand(model.mel.n_mels, frames, generator=generator))

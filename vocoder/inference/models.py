@@ -35,12 +35,12 @@ def load_model(model: ModelName, revision: str | None = None) -> Bundle:
 
 
 def voices() -> list[str]:
-    """Names of the models that ship within the package."""
+    """List the names of the models that ship within the package."""
     return sorted(file.parent.name for file in VOICES.glob(f"*/{CONFIG_FILE}"))
 
 
 def stamp(model: ModelName) -> tuple[str, int] | None:
-    """Which file this is and when it last changed, so that a model exported again is loaded again."""
+    """Say which file this is and when it last changed, so that a model exported again is loaded again."""
     path = Path(model)
     file = path / CONFIG_FILE if path.is_dir() else path
     return (str(file.resolve()), file.stat().st_mtime_ns) if file.exists() else None

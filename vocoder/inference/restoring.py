@@ -24,7 +24,7 @@ class Restorer:
         self._last = [0.0] * batch  # in double precision: what is rounded for the listener is not for the recursion
 
     def __call__(self, waveform: Tensor) -> Tensor:
-        """x[t] = y[t] / gain + pre_emphasis · x[t-1], clipped to [-1, 1]: (batch, time) → (batch, time), float32."""
+        """Compute x[t] = y[t] / gain + pre_emphasis · x[t-1], clipped to [-1, 1]: (batch, time), float32."""
         if self.config == WaveformConfig():
             return waveform
         scaled = waveform.double().cpu().numpy() / self.config.gain

@@ -64,7 +64,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 
 def _settle() -> None:
-    """torch's number of threads is each thread's own, but also what threads to come will start with: put that back."""
+    """Set torch to one thread here; put back its number of threads, with which threads to come will start."""
     _here.solo = True
     with _lock:
         threads = torch.get_num_threads()

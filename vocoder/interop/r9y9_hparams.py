@@ -1,4 +1,4 @@
-"""What the hyper-parameters of r9y9/wavenet_vocoder mean, in our words.
+"""The meaning of r9y9/wavenet_vocoder's hyper-parameters in our configs.
 
 `audio.py`, `datasets/wavallin.py` and `synthesis.py` there are the source, of version 0.2.0 and of 0.1.1, whose
 hyper-parameters name a `ref_level_db`.
@@ -176,7 +176,10 @@ def mel_config(hparams: Hparams, stats: Stats | None = None) -> MelConfig:
 
 
 def _decibels(hparams: Hparams) -> dict[str, Any]:
-    """(20 log10(max(band, lowest)) - reference - lowest) / -lowest, of lws' bands: sqrt(1/2) of a plain window's."""
+    """Express (20 log10(max(band, lowest)) - reference - lowest) / -lowest in a dialect's fields.
+
+    The bands are those of lws: sqrt(1/2) of a plain window's.
+    """
     lowest, lws = hparams["min_level_db"], 10 * math.log10(2)
     return {
         "floor": 10 ** ((lowest + lws) / 20),

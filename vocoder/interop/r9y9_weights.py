@@ -69,7 +69,7 @@ def _read(weights: Weights, network: WaveNet) -> Weights:
 
 
 def _context(weights: Weights, network: WaveNet) -> Weights:
-    """y = conv_in(mel) as relu(y) - relu(-y), of a mel that our context network centres and scales first."""
+    """Express y = conv_in(mel) as relu(y) - relu(-y), for a mel that our context network centres and scales first."""
     channels, net = network.config.conditioning_channels, network.context_net
     identity = torch.eye(2 * channels, dtype=torch.float64)
     conv_in = weights.get(CONV_IN, identity[:channels, :channels, None])

@@ -136,7 +136,7 @@ class MixtureOfLogistics(ContinuousMixture):
 
 
 def log_ndtr(x: Tensor) -> Tensor:
-    """Logarithm of Φ(x), with a gradient that holds far out on the left, where torch's subtracts huge numbers.
+    """Give the logarithm of Φ(x), with a gradient that holds far out on the left, where torch's subtracts huge numbers.
 
     Below -10 the asymptotic series (Abramowitz & Stegun 1964, 26.2.12), exact there to float32's last digit.
     """
@@ -178,13 +178,13 @@ class MuLawCategorical(OutputDistribution):
         self.mu = 2**bits - 1
 
     def encode(self, waveform: Tensor) -> Tensor:
-        """Level of each sample, an integer from 0 to mu: sign(x) ln(1 + mu |x|) / ln(1 + mu), spread evenly."""
+        """Give each sample's level, an integer from 0 to mu: sign(x) ln(1 + mu |x|) / ln(1 + mu), spread evenly."""
         waveform = waveform.float()
         companded = waveform.sign() * torch.log1p(self.mu * waveform.abs()) / math.log1p(self.mu)
         return ((companded + 1) / 2 * self.mu + 0.5).floor().clamp(0, self.mu).long()
 
     def decode(self, level: Tensor) -> Tensor:
-        """Waveform in [-1, 1] of a level; the inverse of `encode` up to half a step."""
+        """Give the waveform in [-1, 1] of a level; the inverse of `encode` up to half a step."""
         companded = 2 * level.float() / self.mu - 1
         return companded.sign() * torch.expm1(companded.abs() * math.log1p(self.mu)) / self.mu
 

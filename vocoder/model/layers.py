@@ -145,7 +145,7 @@ class GatedResidualLayer(nn.Module):
         return self.add_residual(x, z), z
 
     def gated(self, stacked: Tensor) -> Tensor:
-        """z of taps and conditioning laid side by side (..., K · residual_channels + conditioning_channels)."""
+        """Compute z from taps and conditioning side by side (..., K · residual_channels + conditioning_channels)."""
         a = F.linear(stacked, torch.cat([self.W, self.V], dim=1), self.bias)
         return GatedUnit.apply(a)  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""How long a pitch period is, as far as a mel shows it: so that the network can listen to its own last period.
+"""The length of the pitch period, as far as a mel shows it, so that the network can listen to its own last period.
 
 Voiced speech repeats itself, period after period, and a network that has to find this out from the samples alone needs
 long to learn it: the repetition is most of what we hear and little of the likelihood. Speech codecs hand it over as

@@ -1,4 +1,4 @@
-"""What the mel alone says about the next sample: a linear predictor for each frame, and how far off it will be.
+"""Linear prediction of the next sample from the mel alone: a predictor for each frame, and its expected error.
 
 A mel is a smoothed spectrum, and a smoothed spectrum is an all-pole filter: undo the logarithm, read the power between
 the bands, transform to the autocorrelation and solve for the predictor. The network then only has to describe what is
@@ -50,7 +50,7 @@ class LinearPredictor(nn.Module):
         self.window_energy = float(analysis_window(mel).square().sum())
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictors of all frames.
+        """Compute the predictors of all frames.
 
         Args:
             mel: The mel (batch, n_mels, frames), in the dialect.

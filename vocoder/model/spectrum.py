@@ -1,4 +1,4 @@
-"""What a mel says about the spectrum: its bands undone into the power at every Fourier bin.
+"""The spectrum that a mel describes: its bands undone into the power at every Fourier bin.
 
 The two modules that read a mel as a signal, not as features, start from here: linear prediction and pitch.
 """

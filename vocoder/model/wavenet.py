@@ -316,7 +316,7 @@ class WaveNet(nn.Module):
         return apply_side_by_side(self.input, inputs)
 
     def upsample(self, conditioning: Conditioning, dtype: torch.dtype = torch.float32) -> Tensor:
-        """h of each step, the speaker's embedding beside it: (batch, frames · hop_length / G, channels)."""
+        """Give h of each step, the speaker's embedding beside it: (batch, frames · hop_length / G, channels)."""
         h = self.upsampling(conditioning.context).to(dtype)
         speaker = conditioning.speaker.to(dtype).unsqueeze(1).expand(-1, h.shape[1], -1)
         return torch.cat([h, speaker], dim=-1) if speaker.shape[-1] else h

@@ -1,4 +1,4 @@
-"""What each part of a network has of parameters, and takes of multiply-adds: numbers for `draw_network`."""
+"""The parameters and multiply-adds of each part of a network: numbers for `draw_network`."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def _count(parameters: Iterable[Tensor]) -> int:
 
 
 def _matrices(parameters: Iterable[Tensor]) -> int:
-    """Numbers in matrices and filters: each is multiplied once, biases are not."""
+    """Count the numbers in matrices and filters: each is multiplied once, biases are not."""
     return _count(parameter for parameter in parameters if parameter.ndim > 1)

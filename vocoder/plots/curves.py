@@ -84,7 +84,7 @@ def _finish_likelihood(axis: Axes, runs: Sequence[Run]) -> None:
 
 
 def settled_range(runs: Sequence[Run]) -> tuple[float, float]:
-    """Bits that the picture spans: of all curves but the first steps, with a margin."""
+    """Choose the bits that the picture spans: those of all curves but the first steps, with a margin."""
     curves = [curve for run in runs for curve in (run.training, run.validation) if len(curve.steps)]
     late = np.concatenate([curve.values[curve.steps >= SETTLED * curve.steps[-1]] for curve in curves])
     low, high = float(late.min()), float(late.max())

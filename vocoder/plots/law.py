@@ -66,7 +66,7 @@ def draw_law(
 
 
 def _show_laws(axes: np.ndarray, passage: Passage, distribution: OutputDistribution, time: np.ndarray) -> AxesImage:
-    """Density by amplitude and around the mean, on one scale of colours."""
+    """Show the density by amplitude and around the mean, on one scale of colours."""
     mean = law_mean(distribution, passage.parameters)
     centres = (torch.zeros_like(mean), mean)
     limits = [shown_range(passage.waveform - centre) for centre in centres]
@@ -94,14 +94,14 @@ def _show_samples(axis: Axes, passage: Passage, centre: Tensor, time: np.ndarray
 
 
 def shown_range(samples: Tensor) -> Limits:
-    """Lowest and highest amplitude of a picture of samples (time,): theirs, and some more on both sides."""
+    """Choose the lowest and highest amplitude of a picture of samples (time,): theirs, and some more on both sides."""
     lowest, highest = float(samples.min()), float(samples.max())
     beyond = max(MARGIN * (highest - lowest), (LEAST_RANGE - (highest - lowest)) / 2)
     return lowest - beyond, highest + beyond
 
 
 def average_density(distribution: OutputDistribution, parameters: Tensor, centre: Tensor, limits: Limits) -> np.ndarray:
-    """Decadic log of the mean density in each of `ROWS` rows between two limits, seen from a centre (time,).
+    """Give the decadic log of the mean density in each of `ROWS` rows between two limits, seen from a centre (time,).
 
     Returns:
         (rows, time), from the lowest row up.

@@ -1,4 +1,4 @@
-"""What a run has logged, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own."""
+"""The logs of a run, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def read_wandb(path: Path) -> Log:
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Each whole record of a .wandb file; what a killed run left half-written at its end is left out.
+    """Read each whole record of a .wandb file; what a killed run left half-written at its end is left out.
 
     Raises:
         ValueError: It is no such file.

@@ -43,7 +43,7 @@ def draw_network(model: Vocoder) -> Figure:
 
 
 def trace_taps(config: NetworkConfig) -> list[np.ndarray]:
-    """Which samples are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output.
+    """Say which samples are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output.
 
     The layers see steps, drawn at the newest sample of each; the input of the first reads all samples of a step.
     """
@@ -53,7 +53,7 @@ def trace_taps(config: NetworkConfig) -> list[np.ndarray]:
 
 
 def trace_steps(config: NetworkConfig) -> list[np.ndarray]:
-    """Which steps are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output."""
+    """Say which steps are seen, 0 the newest: by the input of the first layer, of the second, …, and by the output."""
     levels = [np.zeros(1, dtype=np.int64)]
     for dilation in reversed(config.dilations):
         levels.append(np.unique(levels[-1][:, None] - dilation * np.arange(config.kernel_size)))

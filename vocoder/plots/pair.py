@@ -24,7 +24,7 @@ SYSTEMS = {"Original": BLUE, "Copy": VERMILION}
 
 @in_style()
 def draw_pair(original: Tensor, copy: Tensor, dialect: MelConfig) -> Figure:
-    """Waveforms and mels of both, their F0 (pYIN: Mauch & Dixon 2014), and the copy's mel less the original's.
+    """Draw waveforms and mels of both, their F0 (pYIN: Mauch & Dixon 2014), and the copy's mel less the original's.
 
     Both begin at the same moment, nothing is aligned, and the longer one is cut. In the difference, what is fainter
     than the pictures show counts as their faintest.
@@ -59,7 +59,7 @@ def draw_pair(original: Tensor, copy: Tensor, dialect: MelConfig) -> Figure:
 
 
 def cut_to_shorter(original: Tensor, copy: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """Both from their beginning, as far as both go.
+    """Cut both to the length that both have, from their beginning.
 
     Raises:
         ValueError: They differ by a second or more.

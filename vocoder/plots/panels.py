@@ -1,4 +1,4 @@
-"""What several pictures show: a mel in dB over seconds and Hz, and a waveform."""
+"""The panels that several pictures share: a mel in dB over seconds and Hz, and a waveform."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def to_decibels(mel: Tensor | np.ndarray, dialect: MelConfig) -> np.ndarray:
 
 
 def band_centres(dialect: MelConfig) -> np.ndarray:
-    """Frequencies (n_mels,) in Hz at which the bands have their peaks, as the waveform has them."""
+    """Give the frequencies (n_mels,) in Hz at which the bands have their peaks, as the waveform has them."""
     limits = hz_to_mel(torch.tensor([dialect.f_min, dialect.f_max], dtype=torch.float64), dialect.mel_scale)
     steps = torch.linspace(0, 1, dialect.n_mels + 2, dtype=torch.float64)[1:-1]
     centres: np.ndarray = mel_to_hz(limits[0] + (limits[1] - limits[0]) * steps, dialect.mel_scale).numpy()
@@ -72,7 +72,7 @@ def label_seconds(axis: Axes) -> None:
 
 
 def label_bands(axis: Axes, dialect: MelConfig) -> None:
-    """Ticks at round frequencies, placed between the centres of the bands around them."""
+    """Set ticks at round frequencies, placed between the centres of the bands around them."""
     centres = band_centres(dialect)
     ticks = [hertz for hertz in TICKS_HZ if centres[0] <= hertz <= centres[-1]]
     axis.set_yticks(np.interp(ticks, centres, np.arange(dialect.n_mels)), [f"{hertz / 1000:g}" for hertz in ticks])
@@ -80,7 +80,7 @@ def label_bands(axis: Axes, dialect: MelConfig) -> None:
 
 
 def shown_range(mels: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Levels in dB that a picture of these spans: from the loudest band down to what is heard beside it, at most."""
+    """Choose the levels in dB of a picture: from the loudest band down to what is heard beside it, at most."""
     top = max(float(mel.max()) for mel in mels)
     lowest = min(float(mel.min()) for mel in mels)
     return max(top - RANGE_DB, min(lowest, top - 1.0)), top

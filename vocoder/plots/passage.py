@@ -1,4 +1,4 @@
-"""What a network expects of each sample of a recording, given the true ones before it: numbers for `draw_law`."""
+"""The law that a network gives each sample of a recording, given the true ones before it: numbers for `draw_law`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Passage:
 
 
 def choose_passage(model: Vocoder, waveform: Tensor, start: float | None, seconds: float) -> tuple[int, int]:
-    """First sample and number of samples of a stretch; the loudest if its start is None.
+    """Choose the first sample and number of samples of a stretch; the loudest if its start is None.
 
     Raises:
         ValueError: It is empty, or not within the whole frames of the recording.

@@ -70,7 +70,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def name_runs(paths: Sequence[Path]) -> list[str]:
-    """Names of the runs' folders, with as much before them as tells them apart."""
+    """Give the names of the runs' folders, with as much before them as tells them apart."""
     folders = [_run_folder(path.resolve()) for path in paths]
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
@@ -133,7 +133,7 @@ def join_logs(pieces: Sequence[Log]) -> Log:
 
 
 def _pick_bits(log: Log, stage: str) -> Mapping[int, float]:
-    """Bits per sample, converted from nats where only these were logged."""
+    """Pick the bits per sample, converted from nats where only these were logged."""
     nats = log.get(f"{stage}/nll", {})
     return log.get(f"{stage}/nll_bits") or {step: value / math.log(2) for step, value in nats.items()}
 

@@ -72,7 +72,7 @@ def frame_image(axis: Axes) -> None:
 
 
 def check_output(path: Path) -> str:
-    """Suffix of a picture's file.
+    """Give the suffix of a picture's file.
 
     Raises:
         ValueError: It is none that pictures are written in.

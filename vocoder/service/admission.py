@@ -69,7 +69,7 @@ class RefusedError(Exception):
 
 @contextmanager
 def refusing(status: int = 422) -> Iterator[None]:
-    """Within, a rule of `Vocoder.infer` that is broken becomes a refusal in the same words."""
+    """Turn a broken rule of `Vocoder.infer` into a refusal in the same words."""
     try:
         yield
     except (TypeError, ValueError) as error:

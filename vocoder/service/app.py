@@ -88,7 +88,7 @@ Served = Annotated[Service, Depends(_service)]
 
 
 async def _place(service: Served) -> AsyncIterator[None]:
-    """Held until the response is sent, or its client gone."""
+    """Hold a place until the response is sent, or its client gone."""
     with service.places.take():
         yield
 

@@ -1,4 +1,4 @@
-"""What comes: the body of a request, and the mel in it. Nothing is ever unpickled, and nothing is believed."""
+"""The body of a request, and the mel in it. Nothing is ever unpickled, and nothing is believed."""
 
 from __future__ import annotations
 

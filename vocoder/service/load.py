@@ -57,7 +57,7 @@ async def load(url: str, count: int, seconds: float) -> dict[str, Any]:
 
 
 async def _speak(url: str, begin: float, phase: float, seconds: float) -> tuple[Delays, float]:
-    """Delays of one stream's messages, and how long a chunk is, in seconds; `phase` is in chunks."""
+    """Measure the delays of one stream's messages, and how long a chunk is, in seconds; `phase` is in chunks."""
     async with connect(url, proxy=None, ping_interval=None) as client:
         await client.send("{}")
         facts = json.loads(await client.recv())

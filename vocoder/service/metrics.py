@@ -1,4 +1,4 @@
-"""What a service counts, in the text that Prometheus reads."""
+"""The counters of a service, in the text that Prometheus reads."""
 
 from __future__ import annotations
 

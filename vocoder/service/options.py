@@ -1,4 +1,4 @@
-"""What may be asked for beside a mel: the query of a request, the first message of a stream."""
+"""The options beside a mel: the query of a request, the first message of a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes: waveforms as bytes, and responses that wait for no client forever."""
+"""The sound that is sent: waveforms as bytes, and responses that wait for no client forever."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class LastValidation(Callback):
 
 
 class Facts(Callback):
-    """What a checkpoint says of its training: `vocoder export` keeps it, and a model card shows it."""
+    """The facts that a checkpoint keeps about its training: `vocoder export` keeps it, and a model card shows it."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note the likelihood of the last validation."""
@@ -186,7 +186,7 @@ class StepsBar(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Likelihood and speed, without the logger's version."""
+        """Give likelihood and speed, without the logger's version."""
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 

@@ -82,7 +82,7 @@ class VocoderCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Those of Lightning's that we have; `vocoder predict` is a command of its own."""
+        """List Lightning's subcommands that we have; `vocoder predict` is a command of its own."""
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -269,7 +269,7 @@ def take_weights(module: VocoderModule, model: str) -> None:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Nothing, one thing or several of them, as a list."""
+    """Turn nothing, one thing or several of them into a list."""
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 

@@ -1,4 +1,4 @@
-"""How a run says why it ended early: one paragraph with the remedy; what nobody foresaw is kept in the run's folder."""
+"""The message of a run that ended early: one paragraph with the remedy; unforeseen errors are kept in its folder."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def energy_score(recording: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 def magnitudes(waveform: Tensor, n_fft: int) -> Tensor:
-    """|STFT| (batch, bins, windows) of windows that lie within the waveform, a quarter of their length apart."""
+    """Compute |STFT| (batch, bins, windows) of windows within the waveform, a quarter of their length apart."""
     hop_length = n_fft // 4
     window = torch.hann_window(n_fft, device=waveform.device)
     spectrum = torch.stft(waveform, n_fft, hop_length, window=window, center=False, return_complex=True)

@@ -50,10 +50,11 @@ OTHERS = Yardstick(
 
 @dataclass(frozen=True)
 class Probe:
-    """What a training step takes on this machine now, on one thread.
+    """The time of a training step on this machine now, on one thread.
 
     Attributes:
-        samples_per_second: Trained on in a second of the processor's own time, as if nothing else ran.
+        samples_per_second: The number of samples trained on in a second of the processor's own time, as if nothing else
+            ran.
         waited: The share of the time in which the processor did something else, from 0 to 1.
     """
 

@@ -1,4 +1,4 @@
-"""How a run lets itself be heard: at each validation sound made freely, its distance from recordings, a picture.
+"""The sound of a run: at each validation, audio that is freely generated, its distance from recordings, a picture.
 
 Likelihood and sound disagree, so a run that is judged by its likelihood alone may end with the wrong weights.
 """

@@ -74,7 +74,7 @@ class MetricsFile(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the file."""
+        """The writer of the metrics file."""
         if self._experiment is None:
             self._experiment = _GoingOn(self.log_dir, self.step)
         return self._experiment
@@ -135,7 +135,7 @@ def _wandb_logger(root: Path, options: WandbOptions, *, name: str | None, id_: s
 
 
 def _tensorboard_logger(root: Path, step: int | None) -> TensorBoardLogger:
-    """Events in `tensorboard/`; of a run that goes on, TensorBoard leaves out what was lost."""
+    """Make the logger of events in `tensorboard/`; in a run that is resumed, TensorBoard leaves out what was lost."""
     try:
         import tensorboard  # noqa: F401  # torch would name it without saying how to get it
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What a run was made of, for its loggers: the whole recipe, the corpus, the versions of all that took part."""
+"""The origin of a run, for its loggers: the whole recipe, the corpus, the versions of all that took part."""
 
 from __future__ import annotations
 

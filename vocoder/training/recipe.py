@@ -146,5 +146,5 @@ def _lines(config: MelConfig | NetworkConfig, always: tuple[str, ...]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """JSON is YAML, but for 1e-05, which YAML 1.1 takes for a word."""
+    """Write a value as YAML: as JSON, but for 1e-05, which YAML 1.1 takes for a word."""
     return re.sub(r"(?<![\d.])(\d+)e", r"\1.0e", json.dumps(value))
