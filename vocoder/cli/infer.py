@@ -153,7 +153,7 @@ def _infer_group(
     One alone needs less memory.
 
     Returns:
-        Seconds of sound.
+        The seconds of sound.
     """
     sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
     samples = sum(_count_frames(mel, dialect) for mel in mels.values()) * model.hop_length
