@@ -63,7 +63,7 @@ def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
     """Say in today's terms what a stored config meant.
 
     Args:
-        values: Nested dicts with `mel` and `network`, as `to_dict` gave them at the time.
+        values: The nested dicts with `mel` and `network`, as `to_dict` gave them at the time.
         version: The version of the format that they were stored in, from 1 to `FORMAT_VERSION`.
 
     Returns:

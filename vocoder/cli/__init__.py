@@ -49,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Without the program's name; those of the process if None.
+        arguments: The arguments without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after an error that the user can mend, which stands on stderr in one message.
+        The exit code: 0, or 2 after an error that the user can mend, which stands on stderr in one message.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():

@@ -154,7 +154,7 @@ def _infer_group(
     One alone needs less memory.
 
     Returns:
-        Seconds of sound.
+        The seconds of sound.
     """
     sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
     frames = sum(count_frames(_count_frames(mel, dialect), dialect, model.mel) for mel in mels.values())

@@ -58,7 +58,7 @@ class GivenMels:
         Args:
             utterance: The utterance.
             start: The first frame of the piece.
-            frames: Its length without the margin.
+            frames: The length without the margin.
             whole: The frames of the utterance, beyond which the first and the last are repeated.
         """
         assert utterance.mel is not None

@@ -36,7 +36,7 @@ class Analysis:
     """One waveform.
 
     Attributes:
-        waveform: (time,), in [-1, 1].
+        waveform: The waveform (time,), in [-1, 1].
         mel: The dialect in which its mel is taken; bands first.
     """
 

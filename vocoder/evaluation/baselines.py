@@ -28,11 +28,11 @@ def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
     """Estimate magnitudes by non-negative least squares (librosa's), phases by iteration (torchaudio's).
 
     Args:
-        log_mel: (n_mels, frames), in the dialect.
+        log_mel: The log-mel (n_mels, frames), in the dialect.
         mel: The dialect.
 
     Returns:
-        (frames · hop_length,), in [-1, 1].
+        The waveform (frames · hop_length,), in [-1, 1].
     """
     bands = log_bands(log_mel.T.double(), mel).exp().T
     spectrum = librosa.util.nnls(mel_filterbank(mel).T.numpy(), bands.numpy())

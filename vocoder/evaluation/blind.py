@@ -35,9 +35,9 @@ class Stimulus:
     """One sound of the page.
 
     Attributes:
-        code: Under which the page knows it: 12 hexadecimal digits.
+        code: The code under which the page knows it: 12 hexadecimal digits.
         audio: A FLAC file.
-        gain: Factor by which it is as loud as the quietest version of its utterance.
+        gain: The factor by which it is as loud as the quietest version of its utterance.
     """
 
     code: str

@@ -59,7 +59,7 @@ def teacher_forced_laws(
     """Give the law of each sample given the true samples before it, piece by piece; the arguments of `log_likelihood`.
 
     Returns:
-        Parameters (1, time, parameters) and samples (1, time) of each piece, the samples as the network sees them.
+        The parameters (1, time, parameters) and samples (1, time) of each piece, the samples as the network sees them.
     """
     given = (config.gain * pre_emphasis(waveform, config.pre_emphasis))[None].float()
     hop_length, state = engine.network.hop_length, engine.initial_state(1)
@@ -78,8 +78,8 @@ def linear_prediction_yardstick(waveform: Tensor, sample_rate: int) -> float:
     then the entropy of a Gaussian of that residual's variance, ½ log₂(2πe σ²), σ in levels.
 
     Args:
-        waveform: (time,), in [-1, 1].
-        sample_rate: In Hz.
+        waveform: The waveform (time,), in [-1, 1].
+        sample_rate: The sample rate in Hz.
     """
     length = min(round(YARDSTICK_SECONDS * sample_rate), len(waveform))
     levels = F.pad(waveform.double() * 32768, (YARDSTICK_ORDER, 0))

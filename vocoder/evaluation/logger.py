@@ -27,7 +27,7 @@ def log_evaluation(evaluation: Evaluation, page: Path, run: str) -> None:
     Args:
         evaluation: The evaluation to log.
         page: The listening page.
-        run: `project/id`: a run that is there is gone on with, else one is begun.
+        run: The run, `project/id`: one that exists is continued, else one is begun.
 
     Raises:
         ValueError: `run` is no project and id.

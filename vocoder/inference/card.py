@@ -49,10 +49,10 @@ def write_card(bundle: Bundle, name: str) -> str:
 
     Args:
         bundle: The model.
-        name: That people will pass to `Vocoder.from_pretrained`.
+        name: The name that people will pass to `Vocoder.from_pretrained`.
 
     Returns:
-        Markdown after a block of YAML, as the hub reads it.
+        The Markdown after a block of YAML, as the hub reads it.
     """
     rate = bundle.config.mel.sample_rate
     sections = {

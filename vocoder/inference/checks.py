@@ -166,8 +166,8 @@ def describe_other_dialects(mels: Tensor, dialect: MelConfig) -> str:
     """Say why a mel cannot be of a dialect: by its range, or because as speech it is another's.
 
     Args:
-        mels: (batch, n_mels, frames).
-        dialect: What it is said to be.
+        mels: The mels (batch, n_mels, frames).
+        dialect: The dialect that they are said to be of.
 
     Returns:
         A sentence or some; empty if nothing speaks against it.
@@ -244,7 +244,7 @@ def check_speaker(speaker: Any, config: VocoderConfig, batch: int) -> Tensor | N
     Args:
         speaker: One index or name for all, or one for each utterance; None for a model with a single voice.
         config: The model's, with the number of its voices and their names, if they have any.
-        batch: Number of utterances.
+        batch: The number of utterances.
 
     Returns:
         The index of each utterance's voice (batch,), int64; None for a single voice.

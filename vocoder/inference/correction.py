@@ -46,7 +46,7 @@ def correct(waveform: Tensor, mel: Tensor, config: MelConfig, passes: int = 2) -
         passes: The number of passes; 0 leaves the waveform as it is.
 
     Returns:
-        (frames · hop_length,), float32 in [-1, 1], on the waveform's device.
+        The waveform (frames · hop_length,), float32 in [-1, 1], on the waveform's device.
 
     Raises:
         ValueError: The mel has other bands than the dialect, or the waveform another length than the mel.
@@ -222,10 +222,10 @@ class Tables(NamedTuple):
         window: The weights of a frame's samples (n_fft,).
         overlap: The largest sum of the squared windows that overlap.
         bins: The Fourier bins of each band, band after band.
-        weights: Their weights in the band.
-        starts: Where in `bins` each band begins.
+        weights: The weights of these bins in the band.
+        starts: The index in `bins` at which each band begins.
         heard: The bands that hold a bin.
-        right: For each bin (n_fft / 2 + 1,) the first band of these whose centre lies above.
+        right: The first band of these whose centre lies above, for each bin (n_fft / 2 + 1,).
         share: How near that centre is, from 0 at the one before to 1.
         inside: Whether a band holds the bin; of others the mel says nothing.
     """
@@ -269,8 +269,8 @@ def missing_gain(magnitude: Array, mel: Array, config: MelConfig) -> Array:
     Bands are compared as the dialect says them, so that what it cannot say, below its floor, is left alone.
 
     Args:
-        magnitude: |STFT| (frames, n_fft / 2 + 1).
-        mel: (frames, n_mels).
+        magnitude: The magnitude |STFT| (frames, n_fft / 2 + 1).
+        mel: The mel (frames, n_mels).
         config: The dialect.
     """
     tables = make_tables(config)

@@ -80,10 +80,10 @@ class Piece(NamedTuple):
     """A part of an utterance.
 
     Attributes:
-        first: Frame from which it is generated.
-        stop: Frame before which it ends; it may lie beyond the utterance's end.
-        cut: Sample about which it is faded in, of the utterance; 0 for the first piece, which is not.
-        limit: By how many samples it may be moved either way.
+        first: The frame from which it is generated.
+        stop: The frame before which it ends; it may lie beyond the utterance's end.
+        cut: The sample about which it is faded in, of the utterance; 0 for the first piece, which is not.
+        limit: The number of samples by which it may be moved either way.
     """
 
     first: int
@@ -185,12 +185,12 @@ def align(tail: Samples, near: Samples) -> tuple[int, float]:
     """Find where the next piece fits the one before it best.
 
     Args:
-        tail: What has been placed (fade,).
+        tail: The end of what has been placed (fade,).
         near: The next piece at the same place (limit + fade + limit,).
 
     Returns:
-        By how many samples to move it to later, from -limit to limit, the least of equally good ones; and the
-        normalised cross-correlation there, from 0 (also in silence, and where nothing fits) to 1.
+        The number of samples by which to move it to later, from -limit to limit, the least of equally good ones; and
+        the normalised cross-correlation there, from 0 (also in silence, and where nothing fits) to 1.
     """
     limit = (len(near) - len(tail)) // 2
     candidates = np.lib.stride_tricks.sliding_window_view(near, len(tail))[::-1]  # shifts -limit … limit

@@ -61,9 +61,9 @@ def export_onnx(folder: str | os.PathLike[str], config: VocoderConfig, network: 
     first, and `step.onnx` is put in place last: however the writing ends, it has its own conditioning beside it.
 
     Args:
-        folder: Made if need be.
-        config: That the network was built from.
-        network: In eval mode.
+        folder: The folder, made if need be.
+        config: The config from which the network was built.
+        network: The network, in eval mode.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
@@ -97,7 +97,7 @@ class ConditioningGraph(nn.Module):
     """From mels to what each step reads.
 
     Args:
-        network: In eval mode.
+        network: The network, in eval mode.
         voiced_temperature: The model's own; see `SamplingConfig`.
     """
 
@@ -109,9 +109,9 @@ class ConditioningGraph(nn.Module):
         """Everything that generation needs of some frames.
 
         Args:
-            mel: (batch, n_mels, frames + 2 · margin_frames), with the neighbours of the frames that are wanted; at an
-                utterance's ends its first and last frame are repeated.
-            speaker: Index of each utterance's voice (batch,); for networks of several.
+            mel: The mel (batch, n_mels, frames + 2 · margin_frames), with the neighbours of the frames that are wanted;
+                at an utterance's ends its first and last frame are repeated.
+            speaker: The index of each utterance's voice (batch,); for networks of several.
 
         Returns:
             h (batch, frames · hop_length / G, channels), speaker included; coefficients (batch, frames, order), scale
@@ -127,7 +127,7 @@ class StepGraph(nn.Module):
     """One step of each utterance (`vocoder.engines.step`), with its state for arguments.
 
     Args:
-        network: In eval mode.
+        network: The network, in eval mode.
     """
 
     def __init__(self, network: WaveNet) -> None:
@@ -154,16 +154,17 @@ class StepGraph(nn.Module):
         """Draw the samples of one step and move the state on.
 
         Args:
-            h: This step's conditioning (batch, channels).
-            coefficients: Its frame's linear predictor (batch, order).
-            scale: Its frame's expected excitation (batch,).
-            lag: Its frame's echo (batch,), in samples, integer.
-            noise: (batch, G, 2), of the kind that the metadata name; the second number times the frame's spread.
-            temperature: Factor on the spread of the law; of shape ().
-            position: How many samples were made before (1,), integer.
-            layer_inputs: State (slots of all layers, batch, residual_channels).
-            waveform: State (batch, slots).
-            excitation: State (batch, slots).
+            h: The conditioning of this step (batch, channels).
+            coefficients: The linear predictor of its frame (batch, order).
+            scale: The expected excitation of its frame (batch,).
+            lag: The distance of its frame's echo (batch,), in samples, integer.
+            noise: The noise (batch, G, 2), of the kind that the metadata name; the second number times the frame's
+                spread.
+            temperature: The factor on the spread of the law; of shape ().
+            position: The number of samples that were made before (1,), integer.
+            layer_inputs: The layers' state (slots of all layers, batch, residual_channels).
+            waveform: The waveform's state (batch, slots).
+            excitation: The excitation's state (batch, slots).
 
         Returns:
             The samples (batch, G) in [-1, 1), the parameters (batch, G, num_parameters) of their laws, and the state,

@@ -51,11 +51,11 @@ def import_r9y9(
     Args:
         checkpoint: A `.pth` file of its `train.py`; `…_ema.pth` holds the averaged weights.
         hparams: The `hparams.json` beside it.
-        stats: (mean, standard deviation) of its log10 mels, each a number or one for each band, or a file of them;
-            see `vocoder.features.statistics`. Its recipes keep them in `meanvar.joblib`.
+        stats: The statistics (mean, standard deviation) of its log10 mels, each a number or one for each band, or a
+            file of them; see `vocoder.features.statistics`. Its recipes keep them in `meanvar.joblib`.
 
     Returns:
-        Config, network in eval mode, and where it comes from; `save_bundle` writes it.
+        The config, the network in eval mode, and where it comes from; `save_bundle` writes it.
 
     Raises:
         OSError: A file is missing or unreadable.

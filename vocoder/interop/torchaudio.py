@@ -59,8 +59,8 @@ class TorchaudioVocoder(nn.Module):
             lengths: The number of frames that count in each row (batch,), from 1 to frames; None for all.
 
         Returns:
-            (batch, frames · hop_length), float32 in [-1, 1], 0 beyond the end of each; and (batch,), the samples that
-            count in each row, of the type of `lengths`, or None if that was None.
+            The waveforms (batch, frames · hop_length), float32 in [-1, 1], 0 beyond the end of each; and (batch,), the
+            samples that count in each row, of the type of `lengths`, or None if that was None.
 
         Raises:
             TypeError: As `Vocoder.infer`.

@@ -104,7 +104,7 @@ def average_density(distribution: OutputDistribution, parameters: Tensor, centre
     """Give the decadic log of the mean density in each of `ROWS` rows between two limits, seen from a centre (time,).
 
     Returns:
-        (rows, time), from the lowest row up.
+        The log densities (rows, time), from the lowest row up.
     """
     low, high = limits
     offsets = low + (high - low) * (torch.arange(ROWS * PER_ROW, device=centre.device) + 0.5) / (ROWS * PER_ROW)

@@ -85,7 +85,7 @@ class Places:
     Attributes:
         total: The number of places.
         taken: The number of places that are taken.
-        closing: Whether nobody is let in any more.
+        closing: Whether no more clients are let in.
     """
 
     def __init__(self, total: int = 0) -> None:

@@ -121,7 +121,7 @@ class Studio:
         return pcm
 
     def _warm_up(self) -> None:
-        """Make the engine before anybody waits for it, and only once."""
+        """Make the engine before any client waits for it, and only once."""
         speaker = 0 if self.model.config.network.num_speakers else None
         stream = self.model.stream(speaker=speaker, threads=1)
         low, high = stream.dialect.value_range

@@ -241,8 +241,8 @@ def take_weights(module: VocoderModule, model: str) -> None:
     """Begin with the weights of a trained model. One of a single voice gives it to each of several speakers.
 
     Args:
-        module: To be trained.
-        model: Folder, .ckpt, voice or hub id.
+        module: The module to be trained.
+        model: The model: a folder, .ckpt, voice or hub id.
 
     Raises:
         ValueError: The model is of another size or shape, or hears another mel, or has other voices; the message names
@@ -289,7 +289,7 @@ def run(args: list[str]) -> int:
     """Run a command, and say in one paragraph what stopped it; `--debug` shows where.
 
     Returns:
-        Exit code: 0, or 2 after an error.
+        The exit code: 0, or 2 after an error.
     """
     try:
         main(args)

@@ -37,7 +37,7 @@ class FiniteSteps(Callback):
         self._loss: Tensor | float = 0.0  # the sum over the batches of a step
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Note the loss; nobody waits for it yet."""
+        """Note the loss, without waiting for its value yet."""
         self._loss = self._loss + loss.detach().float()
 
     def on_before_optimizer_step(

@@ -35,7 +35,7 @@ def find_start(root: Path, checkpoint: str | None) -> Path | None:
 
     Args:
         root: The run's folder.
-        checkpoint: What was asked for: a file, `last`, or None for a new run.
+        checkpoint: The checkpoint that was asked for: a file, `last`, or None for a new run.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -44,7 +44,7 @@ def create_loggers(root: Path, kind: Kind, wandb: WandbOptions, *, name: str | N
 
     Args:
         root: The run's folder.
-        kind: Which one beside the metrics file.
+        kind: The kind of the one beside the metrics file.
         wandb: The options of Weights & Biases.
         name: The run's name there; None for one that it makes up.
         step: The step that the run goes on from: in the same metrics file, the same run at Weights & Biases and the

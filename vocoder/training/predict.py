@@ -158,7 +158,7 @@ def predict(
         **options: The options of `Vocoder.infer_many`.
 
     Returns:
-        What all processes have done, known in each.
+        The result of all processes together, known in each.
 
     Raises:
         ValueError: There are fewer files than processes.

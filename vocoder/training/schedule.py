@@ -17,7 +17,7 @@ def rate_factor(step: int, *, warmup_steps: int, decay_steps: int = 0, end: int 
         end: The number of steps at which the rate reaches zero; needed for a fall alone.
 
     Returns:
-        From 0 to 1.
+        A factor from 0 to 1.
     """
     factor = min(1.0, (step + 1) / max(1, warmup_steps))
     if decay_steps > 0 and end is not None:
