@@ -151,7 +151,11 @@ def test_weights_and_biases_has_all_offline_where_nobody_is_logged_in_and_asks_n
     assert list(run.tags) == ["a", "b"]
     check_provenance(config, tmp_path)
     (artifact,) = artifacts
-    assert (artifact.name, artifact.type, sorted(artifact.aliases)) == (f"best-{run.run_id}", "model", ["best", "latest"])
+    assert (artifact.name, artifact.type, sorted(artifact.aliases)) == (
+        f"best-{run.run_id}",
+        "model",
+        ["best", "latest"],
+    )
     (best,) = [entry.path for entry in artifact.manifest.contents if not entry.path.startswith("best-pesq")]
     assert (tmp_path / "run" / "checkpoints" / best).is_file()
 
