@@ -17,14 +17,14 @@ from conftest import tiny_config, tiny_mel_config, tiny_network
 
 pytest.importorskip("librosa")
 from vocoder.cli import main
-from vocoder.evaluation import health as voices
-from vocoder.evaluation.health import Finding, Yardstick, check_voice
+from vocoder.evaluation import voice_health as voices
+from vocoder.evaluation.voice_health import Finding, Yardstick, check_voice
 from vocoder.inference.vocoder import Vocoder
 
 pytest.importorskip("lightning")
 from runs import make_corpus, recipe, vocoder
-from vocoder.training import health as runs
-from vocoder.training.health import Probe, check_run, probe_step
+from vocoder.training import run_health as runs
+from vocoder.training.run_health import Probe, check_run, probe_step
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [

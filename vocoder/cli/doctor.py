@@ -18,7 +18,7 @@ from vocoder.inference.example import RECORDINGS
 from vocoder.inference.vocoder import Vocoder
 
 if TYPE_CHECKING:
-    from vocoder.evaluation.health import Finding
+    from vocoder.evaluation.voice_health import Finding
 
 SECONDS = 5.0  # of each recording
 WORST_FIRST = ("bad", "suspicious", "good")
@@ -37,14 +37,14 @@ def add_doctor(commands: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     with needing("eval", "`vocoder doctor`"):
-        from vocoder.evaluation.health import check_voice
+        from vocoder.evaluation.voice_health import check_voice
     folder, model, findings = Path(options.patient), options.patient, []
     if (folder / "checkpoints").is_dir():
         model = folder / "checkpoints" / "last.ckpt"
         if not model.is_file():
             raise FileNotFoundError(f"A run is looked at by its last checkpoint, but there is no {model}. Train on.")
         with needing("train", "`vocoder doctor` of a run"):
-            from vocoder.training.health import check_run, read_recipe
+            from vocoder.training.run_health import check_run, read_recipe
         recipe = read_recipe(folder)
         if options.corpus is None and recipe is not None:
             root = recipe["data"]["root"]

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from vocoder.data.reading import resampled_length
-from vocoder.features.audio import find_fault
+from vocoder.features.audio import find_fault, resampled_length
 
 PARTS = ("validation", "test", "train")
 FEWEST = 3  # utterances that can be divided

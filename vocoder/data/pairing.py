@@ -31,10 +31,8 @@ LOOKED_AT, GUESSED = 12, 3  # pairs of a corpus, evenly spread; and those of whi
 # Correlation of levels over time and bands, each band's mean taken off. An acoustic model's mel of the same sentence
 # has far more, another sentence's less.
 RELATED = 0.6
-DYNAMICS = (
-    0.7,
-    1.4,
-)  # deviation of the given mel over the recording's: a decoder smooths, but another logarithm differs
+# The deviation of the given mel divided by the recording's: a decoder smooths, but another logarithm differs more.
+DYNAMICS = (0.7, 1.4)
 LEVEL_DB = 3.0
 
 # Root mean squares of differences, in deviations of the mel: one at which it is the recipe's dialect, whoever else's is

@@ -12,14 +12,9 @@ import torch
 
 from vocoder.features.audio import resample
 
-# Read before and after a stretch that is resampled, so that its samples are those of the whole file: the filter's half
-# length is a tenth of that.
+# Read before and after a stretch that is resampled: the filter is nothing beyond, so that samples are those of the whole
+# file but for float32's last digit.
 GUARD_SECONDS = 0.05
-
-
-def resampled_length(samples: int, source_rate: int, sample_rate: int) -> int:
-    """Give the length of a waveform at another rate, as `vocoder.features.audio.resample` makes it."""
-    return -(-samples * sample_rate // source_rate)
 
 
 def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> npt.NDArray[np.float32]:

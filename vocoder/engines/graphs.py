@@ -35,7 +35,10 @@ RunFrame = Callable[[Conditioning, Tensor, State, Tensor | None], Tensor]
 
 
 class GraphEngine(ReferenceEngine):
-    """A frame in one launch; see `Engine`. A state holds the rows that there are: the rest of the buffers is spare."""
+    """The engine that runs a frame in one launch; see `Engine`.
+
+    A state holds the rows that there are: the rest of the buffers is spare.
+    """
 
     name = "graphs"
 

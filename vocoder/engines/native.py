@@ -57,7 +57,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Layout:
-    """What decides how the library lays out a state.
+    """The facts by which the library lays out a state.
 
     Attributes:
         instruction_set: The instruction set.
@@ -70,7 +70,7 @@ class Layout:
     shape: bytes
 
     def state_bytes(self, rows: int) -> int:
-        """Bytes of a state of so many utterances."""
+        """Give the bytes of a state of a number of utterances."""
         library = load_library()
         assert library is not None  # or there would be no engine
         names = self.instruction_set.encode(), self.precision.encode()
@@ -82,9 +82,9 @@ class Group:
     """Utterances that run side by side.
 
     Attributes:
-        rows: How many.
-        layout: How the library lays out their past.
-        block: Their past.
+        rows: The number of utterances.
+        layout: The layout of their past.
+        block: The bytes of their past.
     """
 
     rows: int

@@ -67,7 +67,7 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
 
 def read_audio(file: Path | BinaryIO, name: str, sample_rate: int) -> Tensor:
-    """As `load_audio`, of a file that may be open; `name` begins what errors say of it."""
+    """Read a file as `load_audio` does, also one that is open; `name` begins what errors say of it."""
     import soundfile
 
     try:
@@ -94,7 +94,7 @@ def _read_pieces(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArray[
 
 
 def _explain(path: Path, error: soundfile.LibsndfileError) -> str:
-    """Why a file cannot be read, and what to do: a format that is only unknown here is not called damaged."""
+    """Say why a file cannot be read, and what to do: a format that is only unknown here is not called damaged."""
     import soundfile
 
     converted = path.with_name(f"{path.stem}.converted.wav" if path.suffix == ".wav" else f"{path.stem}.wav")
@@ -196,13 +196,13 @@ def _check_waveform(waveform: Any) -> Tensor:
 
 
 def to_levels(waveform: Tensor) -> npt.NDArray[np.int16]:
-    """16-bit levels of a waveform in [-1, 1]; beyond is clipped."""
+    """Give the 16-bit levels of a waveform in [-1, 1]; beyond is clipped."""
     levels: npt.NDArray[np.int16] = _quantise(waveform, 15).astype(np.int16)
     return levels
 
 
 def _to_24_bits(waveform: Tensor) -> npt.NDArray[np.int32]:
-    """In the upper three of four bytes, as libsndfile takes them."""
+    """Put 24 bits into the upper three of four bytes, as libsndfile takes them."""
     return _quantise(waveform, 23) << 8
 
 
@@ -212,7 +212,7 @@ def _to_floats(waveform: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _quantise(waveform: Tensor, bits: int) -> npt.NDArray[np.int32]:
-    """Integers of so many bits and a sign."""
+    """Round to integers of a number of bits and a sign."""
     scale = 2**bits
     levels: npt.NDArray[np.int32] = (
         (waveform.detach().cpu().double() * scale).round().clamp(-scale, scale - 1).int().numpy()
@@ -220,8 +220,13 @@ def _quantise(waveform: Tensor, bits: int) -> npt.NDArray[np.int32]:
     return levels
 
 
+def resampled_length(samples: int, source_rate: int, target_rate: int) -> int:
+    """Give the length of a waveform at another rate, as `resample` makes it: the last sample is not lost."""
+    return -(-samples * target_rate // source_rate)
+
+
 def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
-    """Band-limited resampling of (..., time): time becomes ceil(time · target_rate / source_rate).
+    """Resample a waveform (..., time), band-limited, to `resampled_length` samples.
 
     By libsoxr, whose work and memory grow with time alone: a polyphase filter has as many phases as the denominator of
     the rates' ratio, and 22 051 Hz to 22 050 took gigabytes. Beyond its ends the waveform is silent.
@@ -232,7 +237,7 @@ def resample(waveform: Tensor, source_rate: int, target_rate: int) -> Tensor:
 
     rows = waveform.detach().cpu().reshape(-1, waveform.shape[-1])
     # soxr rounds the length down or up: what is missing lies within the silence after the end.
-    length = -(-rows.shape[1] * target_rate // source_rate)
+    length = resampled_length(rows.shape[1], source_rate, target_rate)
     silence = -(-source_rate // target_rate)
     resampled = [soxr.resample(np.pad(row.numpy(), (0, silence)), source_rate, target_rate, "VHQ") for row in rows]
     made = torch.from_numpy(np.stack(resampled)[:, :length])

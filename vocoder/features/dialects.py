@@ -271,7 +271,7 @@ def guess_dialect(mel: Tensor | np.ndarray, n_mels: int | None = None) -> list[s
 
 
 class _Levels(NamedTuple):
-    """What of a mel's values presets are judged by; found once, for all read larger values as louder.
+    """The values of a mel by which presets are judged; found once, for all presets read larger values as louder.
 
     Attributes:
         lowest: The lowest value.

@@ -11,7 +11,7 @@ from torch import Tensor
 from vocoder.inference.solo import run_solo
 from vocoder.model.wavenet import FRAME_PARTS, Conditioning, WaveNet
 
-BLOCK_FRAMES = 32  # a block of fewer takes as long
+BLOCK_FRAMES = 32  # a block of half as many takes 85 % of the time
 PIECE_FRAMES = 32 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
 
 Convert = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch.core.saving import load_hparams_from_yaml
 
-from vocoder.evaluation.health import Finding, Yardstick
+from vocoder.evaluation.voice_health import Finding, Yardstick
 from vocoder.plots.logs import Log
 from vocoder.plots.runs import join_logs, read_logs
 from vocoder.training.benchmark import steps_of
