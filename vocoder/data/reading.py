@@ -12,8 +12,8 @@ import torch
 
 from vocoder.features.audio import resample
 
-# Read before and after a stretch that is resampled: the filter is nothing beyond, so that samples are those of the whole
-# file but for float32's last digit.
+# Read before and after a stretch that is resampled: the filter is nothing beyond, so that samples are those of the
+# whole file but for the last digit of float32.
 GUARD_SECONDS = 0.05
 
 
