@@ -242,6 +242,41 @@ def test_a_gain_goes_from_the_least_to_the_largest():
         Augmentation((3, -3))
 
 
+def responses(timbre_db: float, *, draws: int = 400) -> torch.Tensor:
+    """Measure the response in dB (draws, bins) that an impulse gets."""
+    augmentation, impulse = Augmentation(timbre_db=timbre_db), torch.zeros(2048)
+    impulse[1024] = 0.1
+    made = torch.stack([augmentation(impulse, np.random.default_rng(seed)) for seed in range(draws)])
+    assert made.argmax(1).eq(1024).all(), "no phase, so no delay"
+    torch.testing.assert_close(made[:, 1024 - 50 : 1024], made[:, 1025 : 1025 + 50].flip(1))  # and no phase at all
+    return 20 * torch.fft.rfft(made).abs().log10()
+
+
+def test_a_random_response_deviates_as_it_was_told():
+    curves = responses(8.0)
+    curves = curves - curves.mean(1, keepdim=True)
+    # A deviation uniform up to 8 dB has a mean square of 64/3; between the points, of which two are averaged, less.
+    assert 0.5 < float(curves.var()) / (64 / 3) < 1.1
+    assert responses(0.0, draws=3).std() < 1e-3  # an impulse is flat
+
+
+def test_a_random_response_keeps_the_power_and_the_range():
+    noise = 0.3 * torch.randn(4000, generator=torch.Generator().manual_seed(1)).clamp(-3, 3)
+    augmentation = Augmentation(timbre_db=8.0)
+    for seed in range(100):
+        made = augmentation(noise, np.random.default_rng(seed))
+        assert float(made.abs().max()) <= 0.999 + 1e-6
+        if float(made.abs().max()) < 0.998:
+            torch.testing.assert_close(made.square().mean(), noise.square().mean(), rtol=1e-4, atol=0)
+    assert not augmentation(torch.zeros(500), np.random.default_rng(0)).any()
+
+
+@pytest.mark.parametrize("timbre_db", [-1.0, 21.0, float("nan")])
+def test_a_random_response_deviates_by_a_few_decibels(timbre_db):
+    with pytest.raises(ValueError, match=r"data\.timbre_db is .*8 has served well"):
+        Augmentation(timbre_db=timbre_db)
+
+
 def test_an_augmented_segment_is_a_function_of_seed_and_index_and_cut_as_without(tmp_path):
     _, cut = module_and_cut()
     corpus = [write(tmp_path / f"{n}.wav", 60 * HOP) for n in range(3)]

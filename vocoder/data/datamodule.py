@@ -48,6 +48,8 @@ class VocoderDataModule(LightningDataModule):
         num_workers: The number of processes that read ahead.
         seed: The seed of the sequence of segments.
         gain_db: The least and the largest gain of a training segment; see `vocoder.data.segments.Augmentation`.
+        timbre_db: The largest standard deviation, in dB, of the random frequency response that each training segment
+            gets; what makes strangers of few speakers.
         align_polarity: Whether corpora that were recorded upside down are turned; see `vocoder.data.polarity`.
         balance: The power of its length by which one of several corpora or speakers comes up in training: 1 by its
             time, 0 all alike; between, so that a minute of one voice does not drown in an hour of another.
@@ -74,6 +76,7 @@ class VocoderDataModule(LightningDataModule):
         num_workers: int = 2,
         seed: int = 0,
         gain_db: tuple[float, float] = (0.0, 0.0),
+        timbre_db: float = 0.0,
         align_polarity: bool = False,
         balance: float = 1.0,
         speakers: bool = False,
@@ -84,7 +87,7 @@ class VocoderDataModule(LightningDataModule):
         super().__init__()
         self.mels, self.mel_shift, self.margin_frames = mels, mel_shift, margin_frames
         self.roots, self.mel = [root] if isinstance(root, str) else root, mel
-        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]))
+        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]), timbre_db)
         self.align_polarity = align_polarity
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.segment_frames, self.validation_frames = segment_frames, validation_frames
@@ -132,7 +135,10 @@ class VocoderDataModule(LightningDataModule):
     def _find_mels(self, corpora: dict[str, list[Utterance]]) -> dict[str, list[Utterance]]:
         """Give the utterances that have a mel, with it."""
         if self.augmentation != Augmentation():
-            raise CorpusError("A given mel is of the recording as it is, but data.gain_db changes that. Leave it out.")
+            raise CorpusError(
+                "A given mel is of the recording as it is, but data.gain_db or data.timbre_db changes that. "
+                "Leave it out."
+            )
         named = [bool(u.mel) for utterances in corpora.values() for u in utterances]
         if any(named) and (self.mels or not all(named)):
             raise CorpusError(

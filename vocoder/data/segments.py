@@ -20,6 +20,8 @@ from vocoder.data.reading import read_stretch
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
 LOUDEST = 0.999  # of samples that a gain may make
+TIMBRE_POINTS = 10  # of a random response: one for every 300 mel, the width of two or three formants
+MOST_TIMBRE_DB = 20.0  # beyond it nothing of a voice is left
 
 
 @dataclass(frozen=True)
@@ -101,26 +103,52 @@ def _changed(utterance: Utterance, reason: str) -> CorpusError:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Vary a segment: a voice is the same, louder or softer.
+    """Vary a segment: a voice is the same, louder or softer, or by another microphone in another room.
 
     Attributes:
         gain_db: The least and the largest gain, uniform in dB; less where a sample would leave (-1, 1).
+        timbre_db: The largest standard deviation, in dB, of a random frequency response; 0 leaves the spectrum alone.
+            Every segment gets its own: `TIMBRE_POINTS` normal numbers along the mel scale, straight lines between them,
+            with a deviation uniform between 0 and the largest. The filter has no phase and keeps the segment's power.
     """
 
     gain_db: tuple[float, float] = (0.0, 0.0)
+    timbre_db: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.gain_db
         if low > high:
             raise ValueError(f"A gain lies between the least and the largest, but data.gain_db is {low}, {high}. Swap.")
+        if not 0 <= self.timbre_db <= MOST_TIMBRE_DB:
+            raise ValueError(
+                f"A random response deviates by 0 to {MOST_TIMBRE_DB} dB, but data.timbre_db is {self.timbre_db}. "
+                "8 has served well, 0 turns it off."
+            )
 
     def __call__(self, waveform: Tensor, random: np.random.Generator) -> Tensor:
         """Give another version of a segment (time,)."""
         gain = 10 ** (random.uniform(*self.gain_db) / 20)
+        loudest = max(LOUDEST, float(waveform.abs().max()))
+        if self.timbre_db:
+            waveform = _filter(waveform, random.normal(size=TIMBRE_POINTS) * random.uniform(0, self.timbre_db))
         peak = float(waveform.abs().max())
-        if gain > 1 and gain * peak > LOUDEST:
-            gain = max(1.0, LOUDEST / peak)
+        if gain * peak > loudest:
+            gain = loudest / peak
         return waveform if gain == 1 else waveform * gain
+
+
+def _filter(waveform: Tensor, response_db: npt.NDArray[np.float64]) -> Tensor:
+    """Filter a segment (time,) by a response given at points along the mel scale up to half the sample rate.
+
+    Around the segment's ends it is circular: what comes in there is a few ms of the same voice, mostly in the margin.
+    """
+    spectrum = torch.fft.rfft(waveform)
+    # The mel scale in units of half the sample rate, for 22.05 kHz: the curve is random, it need not be exact.
+    mel = np.log1p(np.linspace(0, 1, len(spectrum)) * 11025 / 700) / np.log1p(11025 / 700)
+    curve = np.interp(mel, np.linspace(0, 1, len(response_db)), response_db)
+    filtered = torch.fft.irfft(spectrum * torch.from_numpy(10 ** (curve / 20)).to(spectrum), n=len(waveform))
+    power, before = filtered.square().mean(), waveform.square().mean()
+    return filtered * (before / power).sqrt() if power > 0 else waveform
 
 
 class RandomSegments(Dataset[Item]):
