@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig
 from vocoder.engines import library
+from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 
 torch.set_num_threads(1)  # tensors here are tiny: on a busy machine, threads that share them wait for each other
@@ -101,6 +102,11 @@ def tiny_config(
         "distribution": DistributionConfig(distribution, num_components, bits),  # type: ignore[arg-type]
     }
     return VocoderConfig(mel or tiny_mel_config(), NetworkConfig(**{**sizes, **changes}))
+
+
+def on_engine(model: Vocoder, engine: str = "torch", **options: Any) -> Vocoder:
+    """The same model, with another engine, precision or number of threads."""
+    return Vocoder(model.config, model.network, engine=engine, **options)
 
 
 def tiny_network(config: VocoderConfig | None = None) -> WaveNet:

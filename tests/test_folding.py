@@ -15,10 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
+from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
 from vocoder import Vocoder
 from vocoder.config import VocoderConfig
 from vocoder.inference import folding
+from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.folding import Fold, Piece, align, choose_cuts, count_pieces, cross_fade, measure_power, warm_up
 from vocoder.model.wavenet import Conditioning
 
@@ -221,26 +222,25 @@ def test_a_network_without_memory_gives_the_same_folded_for_pieces_share_the_noi
 
 @pytest.mark.parametrize("step", [2, 8])
 def test_steps_of_several_samples_are_folded_as_single_ones_are(step: int) -> None:
-    model = tiny_vocoder(tiny_config(samples_per_step=step, recent_excitations=4))
+    model = on_engine(tiny_vocoder(tiny_config(samples_per_step=step, recent_excitations=4)))
     mels = speech_like_mel(model.mel, FRAMES, batch=2)
     assert count_pieces(model.network, FRAMES) > 1
-    together = model.infer(mels, engine="torch", utterance=3, fold=True)
+    together = model.infer(mels, utterance=3, fold=True)
     assert together.shape == (2, FRAMES * model.hop_length)
-    assert torch.equal(together[1], model.infer(mels[1], engine="torch", utterance=4, fold=True))
-    assert not torch.equal(together[1], model.infer(mels[1], engine="torch", utterance=4))
+    assert torch.equal(together[1], model.infer(mels[1], utterance=4, fold=True))
+    assert not torch.equal(together[1], model.infer(mels[1], utterance=4))
 
 
 def test_pieces_are_sharpened_where_the_whole_is() -> None:
     """By a network without memory, whose samples are the noise: all that differs is the voiced temperature."""
-    model = tiny_vocoder(tiny_config("gaussian", num_components=1))
+    model = on_engine(tiny_vocoder(tiny_config("gaussian", num_components=1)))
     flatten(model)
     mel = speech_like_mel(model.mel, FRAMES)[0]
-    options = {"seed": 4, "voiced_temperature": 0.5, "engine": "torch"}
-    whole, folded = model.infer(mel, **options), model.infer(mel, fold=True, **options)  # type: ignore[arg-type]
-    conditioning = model._condition(model._conditioner(None, 0.5), mel[None], None)
+    whole, folded = (model.infer(mel, seed=4, voiced_temperature=0.5, fold=fold) for fold in (False, True))
+    conditioning = condition_whole(Conditioner(model.network, voiced_temperature=0.5), mel[None])
     assert conditioning.spread.unique().numel() > 2
     torch.testing.assert_close(folded, whole, rtol=0, atol=1e-6)  # float32's rounding
-    assert not torch.equal(whole, model.infer(mel, seed=4, engine="torch"))
+    assert not torch.equal(whole, model.infer(mel, seed=4))
 
 
 def flatten(model: Vocoder) -> None:
@@ -256,7 +256,7 @@ def flatten(model: Vocoder) -> None:
 def test_the_same_arguments_give_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     model = tiny_vocoder()
     mel = speech_like_mel(model.mel, FRAMES)[0]
-    assert torch.equal(model.infer(mel, fold=True, threads=threads), model.infer(mel, fold=True))
+    assert torch.equal(on_engine(model, "auto", threads=threads).infer(mel, fold=True), model.infer(mel, fold=True))
 
 
 def test_each_row_of_a_folded_batch_equals_the_utterance_of_its_index_alone() -> None:
@@ -294,15 +294,16 @@ def test_what_is_heard_of_a_piece_depends_on_its_own_samples_only(changes: dict[
     waveform = 0.1 * torch.randn(1, FRAMES * model.hop_length)
     with torch.no_grad():
         whole = network(waveform, fold.conditioning)
-        for piece, part in zip(fold.pieces[1:], fold.utterances(0)[1:], strict=True):
+        for piece, part in zip(fold.pieces[1:], fold.parts(0)[1:], strict=True):
             heard = piece.cut - fold.fade // 2 - piece.limit
-            assert heard - part.start >= warm_up(network) >= network.receptive_field
+            start, (conditioning,) = part.place.sample, part.conditioning
+            assert heard - start >= warm_up(network) >= network.receptive_field
             stop = min(piece.stop, FRAMES)
-            inside = part.conditioning.slice_frames(0, stop - piece.first)
-            alone = network(waveform[:, part.start : stop * model.hop_length], inside)
+            inside = conditioning.slice_frames(0, stop - piece.first)
+            alone = network(waveform[:, start : stop * model.hop_length], inside)
             # Up to rounding, for silence before the piece and the true past give the same laws.
             torch.testing.assert_close(
-                alone[:, heard - part.start :], whole[:, heard : stop * model.hop_length], rtol=1e-4, atol=1e-4
+                alone[:, heard - start :], whole[:, heard : stop * model.hop_length], rtol=1e-4, atol=1e-4
             )
 
 
@@ -311,11 +312,11 @@ def test_pieces_have_enough_on_both_sides_to_be_moved() -> None:
     fold = plan(model)
     ends = [*(piece.cut + fold.fade // 2 for piece in fold.pieces[1:]), FRAMES * model.hop_length]
     assert len(fold.pieces) >= 4
-    for piece, end, part in zip(fold.pieces, ends, fold.utterances(0), strict=True):
-        assert part.start + part.frames * model.hop_length >= end + piece.limit
+    for piece, end, part in zip(fold.pieces, ends, fold.parts(0), strict=True):
+        assert part.place.sample + part.frames * model.hop_length >= end + piece.limit
         assert part.frames == piece.stop - piece.first
     assert fold.pieces[-1].stop > FRAMES  # where its last frame is repeated
-    last = fold.utterances(0)[-1].conditioning
+    (last,) = fold.parts(0)[-1].conditioning
     assert torch.equal(last.scale[:, -1], fold.conditioning.scale[:, -1])
 
 
@@ -466,7 +467,7 @@ def test_joins_in_speech_are_like_any_other_place(
     for seed, (mel, plain) in enumerate(zip(mels, plains, strict=True)):
         folded = model.infer(mel, seed=seed, fold=True).double().numpy()
         power = measure_power(mel[None], model.mel)[0]
-        fold = Fold.plan(model.network, model._condition(model._conditioner(None, None), mel[None], None), power)
+        fold = Fold.plan(model.network, condition_whole(Conditioner(model.network), mel[None]), power)
         joins = [piece.cut for piece in fold.pieces[1:]]
         # By the same rule, for a quiet place differs from others whether there is a join or not.
         reach = int(folding.REACH_SECONDS * RATE / HOP)

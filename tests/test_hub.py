@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import speech_like_mel, tiny_config, tiny_network
+from conftest import on_engine, speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, OTHER, serve
 from vocoder.cli import main
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, save_bundle
@@ -74,7 +74,7 @@ def files_of(bundle, folder):
 
 
 def infer(model, mel):
-    return model.infer(mel, engine="torch")
+    return on_engine(model).infer(mel)
 
 
 # --- publishing

@@ -21,12 +21,15 @@ import torch
 from torch import Tensor
 
 import vocoder
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, to_dict
+from vocoder.engines.noise import draw_noise
 from vocoder.formats import FORMAT_VERSION
-from vocoder.inference.batching import count_slots, spread_noise
+from vocoder.inference.batching import count_slots
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.checks import DialectWarning
+from vocoder.inference.conditioner import Conditioner, condition_whole
+from vocoder.inference.sampler import spread_noise
 from vocoder.inference.vocoder import Vocoder
 
 FRAMES = 4
@@ -95,12 +98,13 @@ def test_each_row_of_a_batch_equals_the_utterance_of_its_index_alone(model: Voco
 def test_many_utterances_of_any_length_come_in_order_and_as_one_by_one(
     model: Vocoder, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(model._engine(engine, "auto", None)), "batch_size", 3)  # fewer slots than utterances
+    model = on_engine(model, engine)
+    monkeypatch.setattr(type(model._engine), "batch_size", 3)  # fewer slots than utterances
     mels = [speech_like_mel(model.mel, frames)[0] for frames in (4, 1, 23, 7, 2, 17, 3)]
     made: list[int] = []
-    waveforms = model.infer_many(mels, seed=5, utterance=2, engine=engine, progress=made.append)
+    waveforms = model.infer_many(mels, seed=5, utterance=2, progress=made.append)
     for index, (mel, waveform) in enumerate(zip(mels, waveforms, strict=True)):
-        assert torch.equal(waveform, model.infer(mel, seed=5, utterance=2 + index, engine=engine))
+        assert torch.equal(waveform, model.infer(mel, seed=5, utterance=2 + index))
     assert sum(made) == sum(len(waveform) for waveform in waveforms)
 
 
@@ -156,7 +160,7 @@ def test_of_many_utterances_each_can_have_the_number_it_likes_and_is_given_as_it
 
 
 def test_a_short_utterance_does_not_keep_a_row_busy_until_the_longest_ends(model: Vocoder) -> None:
-    engine = model._engine("torch", "auto", None)
+    engine = on_engine(model)._engine
     assert count_slots(engine, [100] + [6] * 31) <= 8  # one group of rows costs the same, half full or full
     assert count_slots(engine, [20] * 8) == 8
     assert count_slots(engine, []) == 0
@@ -175,7 +179,7 @@ def test_of_many_utterances_the_one_that_cannot_be_inferred_is_named(model: Voco
 
 def test_the_piece_length_changes_no_bit(model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.infer(mel)
-    monkeypatch.setattr("vocoder.inference.batching.PIECE_FRAMES", 1)
+    monkeypatch.setattr("vocoder.inference.sampler.PIECE_FRAMES", 1)
     assert torch.equal(model.infer(mel), whole)
 
 
@@ -221,28 +225,26 @@ def test_a_lower_voiced_temperature_comes_nearer_to_the_middle_of_the_law_the_mo
     voicing = model.network.pitch_lag(mel[None])[1][0, :, None]
     assert voicing.min() < 0.1
     assert voicing.max() > 0.5
-    noise: list[Tensor] = []
+    drawn, noise = draw_noise(model.network.distribution, 0, [0], 0, 60 * model.hop_length), []
     for voiced_temperature in (1.0, 0.5):
-        conditioning = model._condition(model._conditioner(None, voiced_temperature), mel[None], None)
-        drawn = model._noise(0, [0], 0, 60 * model.hop_length)
+        conditioner = Conditioner(model.network, voiced_temperature=voiced_temperature)
+        conditioning = condition_whole(conditioner, mel[None])
         noise.append(spread_noise(drawn, conditioning)[0].unflatten(0, (60, model.hop_length)))
-    assert torch.equal(noise[0].flatten(0, 1), model._noise(0, [0], 0, 60 * model.hop_length)[0])
+    assert torch.equal(noise[0].flatten(0, 1), drawn[0])
     assert torch.equal(noise[1][..., 0], noise[0][..., 0])  # which component is drawn
     torch.testing.assert_close(noise[1][..., 1], noise[0][..., 1] * (1 - 0.5 * voicing))
 
 
 @pytest.mark.parametrize("changes", [{}, {"samples_per_step": 4, "recent_excitations": 3}], ids=str)
 def test_a_voiced_temperature_of_one_is_the_network_s_own_law(changes: dict[str, Any]) -> None:
-    model = tiny_vocoder(tiny_config(**changes))
+    model = on_engine(tiny_vocoder(tiny_config(**changes)))
     mel = speech_like_mel(model.mel, 30)[0]
-    own, sharpened = (model.infer(mel, engine="torch", voiced_temperature=t) for t in (1.0, 0.5))
-    assert torch.equal(own, model.infer(mel, engine="torch"))
+    own, sharpened = (model.infer(mel, voiced_temperature=t) for t in (1.0, 0.5))
+    assert torch.equal(own, model.infer(mel))
     assert not torch.equal(own, sharpened)
     # The samples of the engine itself, with the noise as it comes.
-    engine = model._engine("torch", "auto", None)
-    with torch.no_grad():
-        conditioning = model._condition(model._conditioner(None, None), mel[None], None)
-    noise = model._noise(0, [0], 0, 30 * model.hop_length)
+    engine, conditioning = model._engine, condition_whole(Conditioner(model.network), mel[None])
+    noise = draw_noise(model.network.distribution, 0, [0], 0, 30 * model.hop_length)
     assert torch.equal(engine.generate(conditioning, noise, engine.initial_state(1))[0][0], own)
 
 
@@ -364,12 +366,12 @@ def test_what_no_sound_has_is_refused_with_what_was_expected_and_what_came(
 def test_all_that_is_not_refused_gives_samples_within_full_scale(distribution: str, engine: str) -> None:
     """At the ends of what is let through, and with the steepest spectra."""
     config = tiny_config(distribution)
-    model = Vocoder(config, tiny_network(config))
+    model = Vocoder(config, tiny_network(config), engine=engine)
     low, high = config.mel.value_range
     ends = torch.tensor([low - (high - low), high + (high - low)]) * 0.999
     mels = [ends[0].expand(8, 6), ends[1].expand(8, 6), ends[torch.randint(2, (8, 6))], ends[[0, 1] * 4, None]]
     with pytest.warns(DialectWarning):
-        waveforms = model.infer_many(mels, engine=engine)
+        waveforms = model.infer_many(mels)
     assert all(waveform.abs().max() <= 1 for waveform in waveforms)  # false for NaN
 
 
@@ -425,7 +427,6 @@ def test_speech_and_digital_silence_are_not_warned_of(model: Vocoder, mel: Tenso
         ("seed", 0.5, TypeError, "`seed` must be an integer"),
         ("seed", None, TypeError, "`seed` must be an integer"),
         ("utterance", -1, ValueError, "`utterance` must lie between"),
-        ("engine", "warp", ValueError, "`engine` must be one of auto, .*torch"),
         ("speaker", 0, ValueError, "single voice, but `speaker` is 0. Leave it out"),
     ],
 )
@@ -436,6 +437,11 @@ def test_an_option_outside_its_range_is_refused(
     for call in calls:
         with pytest.raises(error, match=message):
             call(**{option: value})
+
+
+def test_an_engine_that_does_not_exist_is_refused(model: Vocoder, mel: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"`engine` must be one of auto, .*torch"):
+        on_engine(model, "warp").infer(mel)
 
 
 def test_a_model_that_does_not_ask_what_is_voiced_refuses_to_be_sharpened_there() -> None:

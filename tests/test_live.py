@@ -23,7 +23,7 @@ def tiny(**changes: Any) -> Vocoder:
 
 @pytest.mark.parametrize("layout", ["bands_first", "frames_first"])
 def test_each_number_of_streams_is_served(layout: str) -> None:
-    rows = run_live(tiny(layout=layout), [1, 3], 10, 0.1, threads=1)
+    rows = run_live(tiny(layout=layout), [1, 3], 10, 0.1)
     assert [row["streams"] for row in rows] == [1, 3]
     for row in rows:
         assert row["chunk_ms"] == pytest.approx(1000 * 10 * 16 / 8000)
@@ -41,7 +41,7 @@ def test_streams_that_are_too_slow_do_not_keep_up(monkeypatch: pytest.MonkeyPatc
         return push(self, mel)
 
     monkeypatch.setattr(Stream, "push", slowly)
-    [row] = run_live(tiny(), [2], 10, 0.2, threads=1)
+    [row] = run_live(tiny(), [2], 10, 0.2)
     assert row["kept_up"] == 0
     assert row["delay_ms_max"] > row["chunk_ms"]
 
@@ -56,7 +56,7 @@ def test_the_first_sound_waits_for_twenty_milliseconds_and_no_longer(monkeypatch
 
     model = tiny()
     monkeypatch.setattr(Stream, "push", slowly)
-    first = measure_first_sound(model, torch.zeros(8, 40), 3, {"threads": 1})
+    first = measure_first_sound(model, torch.zeros(8, 40), 3)
     chunks = len(pushed) / 9
     assert set(pushed) == {3}
     assert chunks == -(-(round(model.latency / 0.002) + 10) // 3)  # of 2 ms: those that it waits for, and ten

@@ -18,7 +18,7 @@ from vocoder.cli.onnx import add_export_onnx
 from vocoder.config import SamplingConfig, VocoderConfig, from_dict
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
-from vocoder.inference.batching import spread_noise
+from vocoder.inference.sampler import spread_noise
 from vocoder.inference.vocoder import Vocoder
 from vocoder.interop import onnx as ours
 from vocoder.interop.onnx import FILES, export_onnx

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
 from vocoder.engines.native import physical_cores
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference.checks import look_frames
-from vocoder.inference.conditioner import Conditioner, condition_in_pieces, condition_whole
+from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.solo import run_solo
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
@@ -78,8 +78,9 @@ def join(chunks: Iterator[Tensor]) -> Tensor:
 @pytest.mark.parametrize("sizes", [[1], [10], [3, 0, 17, 1], [BLOCK_FRAMES], [FRAMES], [1000]], ids=str)
 @pytest.mark.parametrize("engine", ["auto", "torch"])
 def test_any_chunks_give_the_bits_of_the_whole(model: Vocoder, mel: Tensor, engine: str, sizes: list[int]) -> None:
-    whole = model.infer(mel, seed=3, engine=engine, utterance=5)
-    assert torch.equal(join(model.stream(seed=3, engine=engine, utterance=5).over(cut(mel, sizes))), whole)
+    model = on_engine(model, engine)
+    whole = model.infer(mel, seed=3, utterance=5)
+    assert torch.equal(join(model.stream(seed=3, utterance=5).over(cut(mel, sizes))), whole)
 
 
 @pytest.mark.parametrize("sizes", [[1], [3, 0, 17, 1], [FRAMES]], ids=str)
@@ -87,12 +88,12 @@ def test_any_chunks_give_the_bits_of_the_whole(model: Vocoder, mel: Tensor, engi
 def test_any_chunks_give_the_bits_of_the_whole_in_steps_of_several_samples(
     changes: dict[str, Any], sizes: list[int]
 ) -> None:
-    model = tiny_vocoder(tiny_config(**changes))
+    model = on_engine(tiny_vocoder(tiny_config(**changes)))
     mel = speech_like_mel(model.mel, FRAMES)[0]
-    whole = model.infer(mel, seed=3, engine="torch", utterance=5)
-    assert torch.equal(join(model.stream(seed=3, engine="torch", utterance=5).over(cut(mel, sizes))), whole)
-    batch = model.infer(torch.stack([mel, mel.flip(1)]), seed=3, engine="torch", utterance=5)
-    many = model.infer_many([mel, mel.flip(1), mel[:, :9]], seed=3, engine="torch", utterance=5)
+    whole = model.infer(mel, seed=3, utterance=5)
+    assert torch.equal(join(model.stream(seed=3, utterance=5).over(cut(mel, sizes))), whole)
+    batch = model.infer(torch.stack([mel, mel.flip(1)]), seed=3, utterance=5)
+    many = model.infer_many([mel, mel.flip(1), mel[:, :9]], seed=3, utterance=5)
     assert torch.equal(batch[0], whole)
     assert torch.equal(many[0], whole)
     assert torch.equal(many[1], batch[1])
@@ -103,12 +104,13 @@ def test_any_chunks_give_the_bits_of_the_whole_in_steps_of_several_samples(
 def test_sharpened_where_it_is_voiced_any_chunks_give_the_bits_of_the_whole(
     changes: dict[str, Any], sizes: list[int]
 ) -> None:
-    model = tiny_vocoder(tiny_config(**changes))
-    mel, options = speech_like_mel(model.mel, FRAMES)[0], {"engine": "torch", "voiced_temperature": 0.5}
-    whole = model.infer(mel, **options)  # type: ignore[arg-type]
-    assert torch.equal(join(model.stream(**options).over(cut(mel, sizes))), whole)  # type: ignore[arg-type]
-    assert torch.equal(model.infer_many([mel[:, :9], mel], utterance=[1, 0], **options)[1], whole)  # type: ignore[arg-type]
-    assert not torch.equal(whole, model.infer(mel, engine="torch"))
+    model = on_engine(tiny_vocoder(tiny_config(**changes)))
+    mel = speech_like_mel(model.mel, FRAMES)[0]
+    whole = model.infer(mel, voiced_temperature=0.5)
+    assert torch.equal(join(model.stream(voiced_temperature=0.5).over(cut(mel, sizes))), whole)
+    many = model.infer_many([mel[:, :9], mel], utterance=[1, 0], voiced_temperature=0.5)
+    assert torch.equal(many[1], whole)
+    assert not torch.equal(whole, model.infer(mel))
 
 
 def test_with_blocks_of_their_true_size(model: Vocoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,11 +121,14 @@ def test_with_blocks_of_their_true_size(model: Vocoder, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("options", [{"precision": "fp32"}, {"threads": 1}, {"temperature": 0.7}], ids=str)
-def test_with_every_law_and_option(distribution: str, options: dict[str, Any]) -> None:
-    model = tiny_vocoder(tiny_config(distribution))
+@pytest.mark.parametrize(
+    ("options", "temperature"), [({"precision": "fp32"}, 1.0), ({"threads": 1}, 1.0), ({}, 0.7)], ids=str
+)
+def test_with_every_law_and_option(distribution: str, options: dict[str, Any], temperature: float) -> None:
+    model = on_engine(tiny_vocoder(tiny_config(distribution)), "auto", **options)
     mel = speech_like_mel(model.mel, 40)[0]
-    assert torch.equal(join(model.stream(**options).over(cut(mel, [7]))), model.infer(mel, **options))
+    streamed = join(model.stream(temperature=temperature).over(cut(mel, [7])))
+    assert torch.equal(streamed, model.infer(mel, temperature=temperature))
 
 
 @pytest.mark.parametrize(
@@ -208,16 +213,16 @@ def test_a_frame_is_conditioned_as_soon_as_its_neighbours_are_known_and_no_soone
 def test_a_long_utterance_is_conditioned_in_pieces_with_the_same_bits(
     model: Vocoder, mel: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vocoder.inference.conditioner.PIECE_FRAMES", 7)
-    mels = torch.stack([mel, mel.flip(1)])
-    pieces = list(condition_in_pieces(lambda speaker: Conditioner(model.network, speaker), mels))
+    with monkeypatch.context() as short:
+        short.setattr("vocoder.inference.conditioner.PIECE_FRAMES", 7)
+        pieces, waveform = list(Conditioner(model.network).over(mel[None])), model.infer(mel)
     assert len(pieces) == -(-FRAMES // 7)
-    waveform = model.infer(mels)
-    monkeypatch.undo()
-    assert torch.equal(waveform, model.infer(mels))
-    for row, one in enumerate(mels):
-        whole = condition_whole(Conditioner(model.network), one[None])
-        assert torch.equal(torch.cat([piece.scale[row] for piece in pieces]), whole.scale[0])
+    assert torch.equal(waveform, model.infer(mel))
+    together, whole = pieces[0], condition_whole(Conditioner(model.network), mel[None])
+    for piece in pieces[1:]:
+        together = together.append(piece)
+    for name in PARTS:
+        assert torch.equal(getattr(together, name), getattr(whole, name)), name
 
 
 def test_a_conditioner_remembers_no_more_after_many_frames_than_after_few(model: Vocoder, mel: Tensor) -> None:

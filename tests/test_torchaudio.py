@@ -13,14 +13,13 @@ from vocoder.inference.vocoder import Vocoder
 from vocoder.interop.torchaudio import TorchaudioVocoder
 
 HOP, BANDS = 16, 8
-SLOW = {"engine": "torch"}  # any machine's
 RAGGED = torch.tensor([4, 7, 2], dtype=torch.int32)
 
 
 @pytest.fixture
 def vocoder():
     config = tiny_config()
-    return Vocoder(config, tiny_network(config))
+    return Vocoder(config, tiny_network(config), engine="torch")  # any machine's
 
 
 def mels(vocoder, batch=3, frames=7):
@@ -28,19 +27,19 @@ def mels(vocoder, batch=3, frames=7):
 
 
 def test_each_row_is_what_infer_gives_of_it_alone_then_silence(vocoder):
-    speak = TorchaudioVocoder(vocoder, None, seed=5, **SLOW)
+    speak = TorchaudioVocoder(vocoder, None, seed=5)
     specgrams = mels(vocoder)
     waveforms, lengths = speak(specgrams, RAGGED)
     assert waveforms.shape == (3, 7 * HOP)
     assert waveforms.dtype == torch.float32
     for row, frames in enumerate(RAGGED.tolist()):
-        alone = vocoder.infer(specgrams[row, :, :frames], seed=5, utterance=row, **SLOW)
+        alone = vocoder.infer(specgrams[row, :, :frames], seed=5, utterance=row)
         assert torch.equal(waveforms[row, : lengths[row]], alone)
         assert not waveforms[row, lengths[row] :].any()
 
 
 def test_padding_is_never_heard(vocoder):
-    speak = TorchaudioVocoder(vocoder, None, **SLOW)
+    speak = TorchaudioVocoder(vocoder, None)
     specgrams = mels(vocoder)
     padded = specgrams.clone()
     for row, frames in enumerate(RAGGED.tolist()):
@@ -50,16 +49,16 @@ def test_padding_is_never_heard(vocoder):
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_lengths_are_samples_of_the_type_that_came(vocoder, dtype):
-    _, lengths = TorchaudioVocoder(vocoder, None, **SLOW)(mels(vocoder), RAGGED.to(dtype))
+    _, lengths = TorchaudioVocoder(vocoder, None)(mels(vocoder), RAGGED.to(dtype))
     assert lengths.dtype == dtype
     assert lengths.tolist() == [4 * HOP, 7 * HOP, 2 * HOP]
 
 
 def test_without_lengths_every_frame_counts_and_none_come_back(vocoder):
     specgrams = mels(vocoder)
-    waveforms, lengths = TorchaudioVocoder(vocoder, None, **SLOW)(specgrams)
+    waveforms, lengths = TorchaudioVocoder(vocoder, None)(specgrams)
     assert lengths is None
-    assert torch.equal(waveforms, vocoder.infer(specgrams, **SLOW))
+    assert torch.equal(waveforms, vocoder.infer(specgrams))
 
 
 @pytest.mark.parametrize("lengths", [[4, 7], [4, 7, 0], [4, 8, 2], [4.0, 7.0, 2.0], 4, [[4, 7, 2]]])
@@ -76,8 +75,8 @@ def test_a_mel_without_a_batch_is_refused(vocoder):
 def test_mels_of_the_named_dialect_are_converted(vocoder):
     decadic = replace(vocoder.mel, log="log10")
     natural = mels(vocoder)
-    waveforms, _ = TorchaudioVocoder(vocoder, decadic, **SLOW)(natural / torch.tensor(10.0).log())
-    expected, _ = TorchaudioVocoder(vocoder, None, **SLOW)(natural)
+    waveforms, _ = TorchaudioVocoder(vocoder, decadic)(natural / torch.tensor(10.0).log())
+    expected, _ = TorchaudioVocoder(vocoder, None)(natural)
     torch.testing.assert_close(waveforms, expected, atol=1e-3, rtol=0)  # rounding of the mel, amplified by sampling
 
 
@@ -108,11 +107,11 @@ def test_the_frames_of_torchaudio_s_tacotron_2_become_sound(vocoder):
     specgrams, lengths, _ = infer_ragged(tacotron2, torch.tensor([[1, 2, 3, 4], [4, 0, 0, 0]]), torch.tensor([4, 1]))
     low, high = vocoder.mel.value_range
     specgrams = low + (high - low) * (0.3 + 0.2 * specgrams.tanh())  # an untrained network knows no dialect
-    waveforms, samples = TorchaudioVocoder(vocoder, None, **SLOW)(specgrams, lengths)
+    waveforms, samples = TorchaudioVocoder(vocoder, None)(specgrams, lengths)
     assert samples.tolist() == [HOP * frames for frames in lengths.tolist()]
     assert samples.dtype == lengths.dtype
     for row, frames in enumerate(lengths.tolist()):
-        alone = vocoder.infer(specgrams[row, :, :frames], utterance=row, **SLOW)
+        alone = vocoder.infer(specgrams[row, :, :frames], utterance=row)
         assert torch.equal(waveforms[row, : samples[row]], alone)
 
 
@@ -134,7 +133,7 @@ sys.modules["torchaudio"] = None
 import torch
 from vocoder.interop.torchaudio import TorchaudioVocoder
 from vocoder.inference.vocoder import Vocoder
-speak = TorchaudioVocoder(Vocoder.from_pretrained({folder!r}), None, engine="torch")
+speak = TorchaudioVocoder(Vocoder.from_pretrained({folder!r}, engine="torch"), None)
 print(speak(torch.full((2, 8, 4), -7.0))[0].shape)
 """
 
@@ -149,10 +148,10 @@ def test_it_needs_no_torchaudio(vocoder, tmp_path):
 @pytest.mark.parametrize("own", [True, False])
 def test_its_axes_are_torchaudio_s_whatever_the_dialect_s_are(vocoder, own):
     turned = replace(vocoder.mel, layout="frames_first")
-    model = Vocoder(replace(vocoder.config, mel=turned), vocoder.network) if own else vocoder
-    speak = TorchaudioVocoder(model, None if own else turned, **SLOW)
+    model = Vocoder(replace(vocoder.config, mel=turned), vocoder.network, engine="torch") if own else vocoder
+    speak = TorchaudioVocoder(model, None if own else turned)
     specgrams = mels(vocoder)
-    assert torch.equal(speak(specgrams, RAGGED)[0], TorchaudioVocoder(vocoder, None, **SLOW)(specgrams, RAGGED)[0])
+    assert torch.equal(speak(specgrams, RAGGED)[0], TorchaudioVocoder(vocoder, None)(specgrams, RAGGED)[0])
 
 
 def test_lengths_are_a_tensor(vocoder):

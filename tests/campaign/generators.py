@@ -22,7 +22,7 @@ from torch import Tensor
 
 from campaign import damage
 from campaign.damage import Rng, pick
-from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from conftest import on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, to_dict
 from vocoder.engines import NativeEngine
 from vocoder.engines.library import instruction_sets
@@ -112,15 +112,13 @@ class Mels(Generator):
         mel, frames = self.draw(rng, model)
         os.environ["VOCODER_ISA"] = pick(rng, instruction_sets())
         native = rng.random() < 0.97
+        precision = pick(rng, NativeEngine.precisions) if native else "auto"
+        model = on_engine(model, "native" if native else "torch", precision=precision, threads=int(rng.integers(1, 3)))
         options = {
-            "engine": "native" if native else "torch",
-            "precision": pick(rng, NativeEngine.precisions) if native else "auto",
-            "threads": int(rng.integers(1, 3)),
             "temperature": float(pick(rng, (1.0, 0.5, 1e-30, 1e30, 2.0))),
             "seed": int(rng.integers(2**62)),
             "speaker": int(rng.integers(2)) if model.config.network.num_speakers else None,
         }
-        model._engines = {}  # of another instruction set
         way = int(rng.integers(3))
         if way == 0:
             made = refused(lambda: model.infer(mel, **options))

@@ -65,9 +65,8 @@ def _bench_live(options: argparse.Namespace) -> None:
     if min(counts) < 1 or options.chunk_frames < 1 or options.seconds <= 0:
         raise ValueError("--streams, --chunk-frames and --seconds must be positive. Leave them out when in doubt.")
     name, config, network = _network(options)
-    model = Vocoder(config, network)
-    run = {"precision": options.precision, "threads": options.threads}
-    rows = run_live(model, counts, options.chunk_frames, options.seconds, **run)
+    model = Vocoder(config, network, precision=options.precision, threads=options.threads)
+    rows = run_live(model, counts, options.chunk_frames, options.seconds)
     if options.json:
         print(json.dumps(rows, indent=1))
         return

@@ -12,15 +12,16 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from vocoder.cli.inputs import STATS, list_mels_and_audio, read_mel, read_stats
+from vocoder.cli.inputs import list_mels_and_audio, read_mel
 from vocoder.cli.outputs import check_outputs, make_folders, place_waveforms
-from vocoder.cli.stream import KEPT, run_stream
+from vocoder.cli.sampling import add_model_options, add_sampling_options, load_voice, sampling_options
+from vocoder.cli.stream import run_stream
 from vocoder.config import MelConfig
-from vocoder.features.audio import FORMATS, find_subtype, save_audio
+from vocoder.features.audio import find_subtype, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.frame_map import count_frames
 from vocoder.inference.checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 
 FILES_ONLY = ("output", "output_dir", "format", "bits", "fold", "overwrite")
 GROUP_SECONDS = 1200  # of sound, generated side by side; more would not be faster, but need more memory
@@ -50,36 +51,6 @@ def add_infer(commands: Any) -> None:
     infer.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add which model is taken, and how what it makes is written."""
-    model = "folder, .ckpt, voice or hub id; %(default)s if left out"
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
-    parser.add_argument("--format", choices=FORMATS, help="of the files; that of FILE or wav if left out")
-    bits = "of a sample, of wav and flac; 16 if left out"
-    parser.add_argument("--bits", type=_read_bits, choices=(16, 24, "float"), help=bits)
-
-
-def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `Vocoder.infer` takes beside the mel, by the same names."""
-    parser.add_argument("--seed", type=int, default=0, help="of the noise; each file sounds the same in any company")
-    parser.add_argument("--temperature", type=float, default=1.0, help="1 samples the model, less is duller")
-    voiced = "the same where the mel is voiced, above 0 and at most 1; what the model declares if left out"
-    parser.add_argument("--voiced-temperature", type=float, help=voiced)
-    passes = "bring the waveform's mel nearer to the given one; what the model declares if left out, 0 for none"
-    parser.add_argument("--correction-passes", type=int, metavar="N", help=passes)
-    parser.add_argument("--engine", default="auto", help="auto for the fastest")
-    parser.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
-    parser.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
-    parser.add_argument("--speaker", help="name of the voice (index, where they have none), for models of several")
-    parser.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
-    parser.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)
-    parser.add_argument("--approximate", action="store_true", help="also take a dialect that converts only roughly")
-
-
-def _read_bits(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
-
-
 def _infer(options: argparse.Namespace) -> None:
     if options.stream:
         _check_stream(options)
@@ -99,7 +70,7 @@ def _infer_files(options: argparse.Namespace) -> None:
     if not options.inputs:
         raise ValueError("`vocoder infer` needs files, or --stream. Example: vocoder infer speech.wav.")
     outputs = _plan(options)
-    model = Vocoder.from_pretrained(options.model, device=options.device)
+    model = load_voice(options)
     dialect = resolve_dialect(options.dialect or model.mel, options.stats)
     seconds = 0 if options.fold else GROUP_SECONDS
     start, made = perf_counter(), 0.0
@@ -156,7 +127,7 @@ def _infer_group(
     Returns:
         The seconds of sound.
     """
-    sources, keep = list(mels), {name: getattr(options, name) for name in KEPT}
+    sources, keep = list(mels), sampling_options(options)
     frames = sum(count_frames(_count_frames(mel, dialect), dialect, model.mel) for mel in mels.values())
     samples = frames * model.hop_length
     start, made = perf_counter(), 0

@@ -14,14 +14,13 @@ from typing import Any
 from torch import Tensor
 
 from vocoder.cli.extras import needing
-from vocoder.cli.infer import add_model_options, add_sampling_options, look_at
+from vocoder.cli.infer import look_at
 from vocoder.cli.inputs import list_mels_and_audio, read_mel
 from vocoder.cli.outputs import check_collisions, make_folders, place_waveforms
-from vocoder.cli.stream import KEPT
+from vocoder.cli.sampling import add_model_options, add_sampling_options, load_voice, sampling_options
 from vocoder.config import MelConfig
 from vocoder.features.audio import find_subtype
 from vocoder.features.conversion import resolve_dialect
-from vocoder.inference.vocoder import Vocoder
 
 
 def add_predict(commands: Any) -> None:
@@ -49,10 +48,9 @@ def _predict(options: argparse.Namespace) -> None:
     find_subtype(next(iter(outputs.values())).suffix, options.bits)
     check_collisions(outputs)
     make_folders(outputs)
-    kept = {name: getattr(options, name) for name in KEPT}
     if options.threads is None and options.devices > 1:
-        kept["threads"] = 1  # a process for each core: threads that wait for each other are slower
-    voice = Vocoder.from_pretrained(options.model)
+        options.threads = 1  # a process for each core: threads that wait for each other are slower
+    voice = load_voice(options)
     dialect = resolve_dialect(options.dialect or voice.mel, options.stats)
     done = predict(
         voice,
@@ -63,7 +61,7 @@ def _predict(options: argparse.Namespace) -> None:
         nodes=options.nodes,
         accelerator=options.accelerator,
         bits=options.bits,
-        **kept,
+        **sampling_options(options),
     )
     if done.first:
         _report(len(sources), done.made, done.problems)

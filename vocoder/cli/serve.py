@@ -35,5 +35,5 @@ def _serve(options: argparse.Namespace) -> None:
     limits = Limits(streams=options.streams, seconds=options.seconds, idle=options.idle, grace=options.grace)
     path = Path(options.model)
     name = path.resolve().name if path.exists() else options.model  # where it lies is nobody else's business
-    model = Vocoder.from_pretrained(options.model, device=options.device)
+    model = Vocoder.from_pretrained(options.model, device=options.device, threads=1)  # each serves others too
     run_service(model, name, options.host, options.port, limits)

@@ -13,22 +13,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vocoder.cli.sampling import load_voice, sampling_options
 from vocoder.config import MelConfig
 from vocoder.features.audio import to_levels
 from vocoder.inference.checks import is_far_off
-from vocoder.inference.vocoder import Vocoder
 
-KEPT = (
-    "seed", "temperature", "voiced_temperature", "correction_passes", "engine", "precision", "threads", "speaker",
-    "dialect", "stats", "approximate",
-)  # fmt: skip
 CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 
 
 def run_stream(options: argparse.Namespace) -> None:
     """Generate until stdin ends, or stdout is closed."""
-    model = Vocoder.from_pretrained(options.model, device=options.device)
-    stream = model.stream(**{name: getattr(options, name) for name in KEPT})
+    model = load_voice(options)
+    stream = model.stream(**sampling_options(options))
     bands_first = stream.dialect.layout == "bands_first"
     print(
         f"stdin: float32 frames of {stream.dialect.n_mels} bands, {1000 * stream.latency:.0f} ms ahead of the sound. "

@@ -69,11 +69,12 @@ class Copier:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.vocoder = Vocoder.from_pretrained(setting.model)
+        engine, precision = setting.engine, setting.precision
+        self.vocoder = Vocoder.from_pretrained(setting.model, engine=engine, precision=precision, threads=1)
         # Bands first, whatever the model's layout: so are conditioning and Griffin-Lim.
         self.mel = replace(self.vocoder.mel, layout="bands_first")
         self.log_mel = LogMelSpectrogram(self.mel)
-        self.engine = create_engine(setting.engine, self.vocoder.network, precision=setting.precision, threads=1)
+        self.engine = create_engine(engine, self.vocoder.network, precision=precision, threads=1)
         self.others = [Renderings(name, Path(folder)) for name, folder in setting.compare.items()]
         self.stopwatch = Stopwatch()
 
@@ -117,9 +118,6 @@ class Copier:
                 mel,
                 seed=self.setting.seed,
                 utterance=number,
-                engine=self.setting.engine,
-                precision=self.setting.precision,
-                threads=1,
                 dialect=self.mel,
                 speaker=speaker,
             )

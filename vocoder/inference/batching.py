@@ -1,195 +1,125 @@
-"""Conditioning and noise to waveforms: utterances of one length, or of several, one taking the place of another."""
+"""Conditioning to waveforms, side by side: as many rows as pay, one utterance taking the place of another."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vocoder.engines import Engine
 from vocoder.engines.base import Progress
+from vocoder.inference.sampler import PIECE_FRAMES, Place, Sampler
 from vocoder.model.wavenet import FRAME_PARTS, PARTS, Conditioning
 
-PIECE_FRAMES = 64  # generated at a time, so that noise needs constant memory; no bit of the waveform depends on it
-TURN_FRAMES = 16  # generated between two looks at who has ended; the surplus of those that end is thrown away
-
-# From utterances' numbers, the first sample and the number of samples to noise (utterances, samples, 2).
-Draw = Callable[[Sequence[int], int, int], Tensor]
+TURN_FRAMES = 16  # generated, at least, between two looks at who has ended; those who end earlier make a surplus
 
 
-def continue_waveform(
-    engine: Engine,
-    conditioning: Conditioning,
-    *,
-    state: Any,
-    draw: Draw,
-    numbers: Sequence[int],
-    temperature: float,
-    first: int = 0,
-    progress: Progress | None = None,
-) -> tuple[Tensor, Any]:
-    """Generate utterances of equal length side by side, or their next frames.
-
-    Args:
-        engine: The engine that generates.
-        conditioning: The conditioning of the frames to generate.
-        state: The state after the frames before; it is consumed.
-        draw: The function that gives the noise.
-        numbers: The number of each utterance, which with the seed makes its noise.
-        temperature: The factor on the spread of every law; see `Engine.generate`.
-        first: The index of the frame with which the conditioning begins.
-        progress: The function that is told of progress; see `Engine.generate`.
-
-    Returns:
-        The waveforms (batch, frames · hop_length), and the state after them.
-    """
-    hop_length, pieces = engine.network.hop_length, []
-    for start in range(0, conditioning.frames, PIECE_FRAMES):
-        piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
-        noise = spread_noise(draw(numbers, (first + start) * hop_length, piece.frames * hop_length), piece)
-        waveform, state = engine.generate(piece, noise, state, temperature=temperature, progress=progress, consume=True)
-        pieces.append(waveform)
-    return torch.cat(pieces, dim=1), state
-
-
-def spread_noise(noise: Tensor, conditioning: Conditioning) -> Tensor:
-    """Multiply the second number of noise (batch, frames · hop_length, 2), which makes a law's width, by each frame's.
-
-    So a law is made narrower frame by frame, and no engine needs to know of it.
-    """
-    spread = conditioning.spread.repeat_interleave(noise.shape[1] // conditioning.frames, dim=1)
-    return torch.stack([noise[..., 0], noise[..., 1] * spread], dim=-1)
-
-
-def generate_whole(
-    engine: Engine,
-    conditioning: Iterable[Conditioning],
-    frames: int,
-    *,
-    draw: Draw,
-    numbers: Sequence[int],
-    temperature: float,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Generate utterances of equal length side by side, with little more in memory than their waveforms.
-
-    Args:
-        engine: The engine that generates.
-        conditioning: The conditioning, piece after piece.
-        frames: The number of frames in all.
-        draw: The function that gives the noise.
-        numbers: The number of each utterance, which with the seed makes its noise.
-        temperature: The factor on the spread of every law; see `Engine.generate`.
-        progress: A function that is told of progress; see `Engine.generate`.
-
-    Returns:
-        The waveforms (batch, frames · hop_length).
-    """
-    hop_length, device = engine.network.hop_length, next(engine.network.parameters()).device
-    whole, first = torch.empty(len(numbers), frames * hop_length, device=device), 0
-    run = partial(continue_waveform, engine, draw=draw, numbers=numbers, temperature=temperature, progress=progress)
-    state = engine.initial_state(len(numbers))
-    for piece in conditioning:
-        waveform, state = run(piece, state=state, first=first)
-        whole[:, first * hop_length :][:, : waveform.shape[1]] = waveform
-        first += piece.frames
-    return whole
-
-
-class Utterance(NamedTuple):
+class Part(NamedTuple):
     """An utterance, or a piece of one, that is to be generated.
 
     Attributes:
-        conditioning: The conditioning of this one alone.
-        number: The number of the utterance, which with the seed makes its noise.
-        start: The sample of the noise at which it begins; for a piece, the sample at which it begins in the whole.
+        frames: The number of frames.
+        place: The place in the noise at which it begins.
+        conditioning: The conditioning of this one alone, piece after piece; each is asked for when its turn comes.
     """
 
-    conditioning: Conditioning
-    number: int
-    start: int = 0
-
-    @property
-    def frames(self) -> int:
-        """Its length."""
-        return self.conditioning.frames
+    frames: int
+    place: Place
+    conditioning: Iterable[Conditioning]
 
 
 class Slot:
-    """A slot: a row of the batch, and the utterance in it; the next one takes it as soon as that has ended.
+    """A slot: a row of the batch, and the part in it; the next one takes it as soon as that has ended.
 
     Args:
-        utterance: The utterance in the row.
-        place: The index of the utterance in the caller's list.
+        part: The part in the row.
+        index: The index of the part in the caller's list.
+        hop_length: The number of samples per frame.
     """
 
-    def __init__(self, utterance: Utterance, place: int) -> None:
-        self.utterance, self.place = utterance, place
-        self.frame = 0
-        self.pieces: list[Tensor] = []
+    def __init__(self, part: Part, index: int, hop_length: int) -> None:
+        self.index, self._part, self._hop_length = index, part, hop_length
+        self._frame = 0
+        self._coming = iter(part.conditioning)
+        self._held = next(self._coming)
+        self._made: list[Tensor] = []
 
     @property
     def frames_left(self) -> int:
         """The number of frames that have not been generated."""
-        return self.utterance.frames - self.frame
+        return self._part.frames - self._frame
 
-    def position(self, hop_length: int) -> int:
-        """Give the sample of the noise that comes next."""
-        return self.utterance.start + self.frame * hop_length
+    @property
+    def place(self) -> Place:
+        """The place in the noise that comes next."""
+        return Place(self._part.place.utterance, self._part.place.sample + self._frame * self._hop_length)
 
-    def take(self, waveform: Tensor, hop_length: int) -> int:
-        """Keep what belongs to the utterance of a row's waveform (time,); give the number of samples."""
-        frames = min(self.frames_left, len(waveform) // hop_length)
-        self.pieces.append(waveform[: frames * hop_length])
-        self.frame += frames
-        return frames * hop_length
+    @property
+    def waveform(self) -> Tensor:
+        """The samples (time,) that were taken."""
+        return torch.cat(self._made)
 
     def next_frames(self, count: int) -> Conditioning:
-        """Give the conditioning of `count` frames; beyond the utterance's end its last frame is repeated."""
-        start = min(self.frame, self.utterance.frames - 1)
-        piece = self.utterance.conditioning.slice_frames(start, min(start + count, self.utterance.frames))
-        missing = count - piece.frames
-        return piece if missing == 0 else repeat_last_frame(piece, missing)
+        """Give the conditioning of the next `count` frames; beyond the part's end its last frame is repeated."""
+        while self._held.frames <= count:  # so that one frame is left, to be repeated
+            more = next(self._coming, None)
+            if more is None:
+                self._held = repeat_last_frame(self._held, count + 1 - self._held.frames)
+            else:
+                self._held = self._held.append(more)
+        piece = self._held.slice_frames(0, count)
+        self._held = self._held.slice_frames(count, self._held.frames)
+        return piece
+
+    def take(self, waveform: Tensor) -> int:
+        """Keep what belongs to the part of a row's next samples (time,); give the number of samples."""
+        frames = min(self.frames_left, len(waveform) // self._hop_length)
+        self._made.append(waveform[: frames * self._hop_length])
+        self._frame += frames
+        return frames * self._hop_length
 
 
 def run_side_by_side(
-    engine: Engine,
-    utterances: Sequence[Utterance],
-    order: Sequence[int],
-    draw: Draw,
-    temperature: float,
-    progress: Progress | None = None,
+    sampler: Sampler, parts: Sequence[Part], progress: Progress | None = None
 ) -> Iterator[tuple[int, Tensor]]:
-    """Generate all, in an order; yield each one's place in the list and its waveform (time,) as it ends."""
-    waiting = iter(order)
-    count = count_slots(engine, [utterances[place].frames for place in order])
-    slots = [Slot(utterances[place], place) for place in islice(waiting, count)]
-    state = engine.initial_state(len(slots)) if slots else None
+    """Generate all; yield each one's index in the list and its waveform (time,) as it ends.
+
+    Args:
+        sampler: The sampler of all.
+        parts: The parts, in any order.
+        progress: A function that is called now and then with the number of samples made since the last call.
+    """
+    # The longest first: then the rows end at about the same time.
+    order = sorted(range(len(parts)), key=lambda index: parts[index].frames, reverse=True)
+    waiting = (Slot(parts[index], index, sampler.hop_length) for index in order)
+    slots = list(islice(waiting, count_slots(sampler.engine, [parts[index].frames for index in order])))
+    state = sampler.engine.initial_state(len(slots)) if slots else None
     busy = set(range(len(slots)))
     while busy:
-        turn = min(TURN_FRAMES, max(slots[row].frames_left for row in busy))
+        turn = choose_turn([slots[row].frames_left for row in busy])
         conditioning = Conditioning.join([slot.next_frames(turn) for slot in slots])
-        hop_length = engine.network.hop_length
-        noise = torch.cat([draw([s.utterance.number], s.position(hop_length), turn * hop_length) for s in slots])
-        noise = spread_noise(noise, conditioning)
-        waveform, state = engine.generate(conditioning, noise, state, temperature=temperature, consume=True)
+        waveform, state = sampler.advance(conditioning, [slot.place for slot in slots], state)
         for row in sorted(busy):
-            made = slots[row].take(waveform[row], hop_length)
+            made = slots[row].take(waveform[row])
             if progress is not None:
                 progress(made)
             if slots[row].frames_left == 0:
-                yield slots[row].place, torch.cat(slots[row].pieces)
-                place = next(waiting, None)
-                if place is None:
+                yield slots[row].index, slots[row].waveform
+                successor = next(waiting, None)
+                if successor is None:
                     busy.remove(row)
                 else:
-                    slots[row] = Slot(utterances[place], place)
-                    engine.restart(state, row)
+                    slots[row] = successor
+                    sampler.engine.restart(state, row)
+
+
+def choose_turn(frames_left: Sequence[int]) -> int:
+    """Choose how many frames to generate until the next look: till the first row ends, if that is no mere moment."""
+    return min(PIECE_FRAMES, max(TURN_FRAMES, min(frames_left)), max(frames_left))
 
 
 def count_slots(engine: Engine, frames: Sequence[int]) -> int:
@@ -197,7 +127,7 @@ def count_slots(engine: Engine, frames: Sequence[int]) -> int:
 
     Args:
         engine: The engine, which says what a step of a number of rows takes.
-        frames: The lengths of the utterances, in the order in which they take their slots.
+        frames: The lengths of the parts, in the order in which they take their slots.
     """
 
     def time(slots: int) -> float:

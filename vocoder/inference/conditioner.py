@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,6 @@ BLOCK_FRAMES = 32  # a block of half as many takes 85 % of the time
 PIECE_FRAMES = 32 * BLOCK_FRAMES  # of what is there as a whole: few, so that little is in memory at a time
 
 Convert = Callable[[Tensor], Tensor]
-MakeConditioner = Callable[[Tensor | None], "Conditioner"]
 
 
 class Conditioner:
@@ -67,6 +66,14 @@ class Conditioner:
         self.seen += mel.shape[-1]
         return self._advance(self.seen if last else self.seen - self.margin)
 
+    def over(self, mel: Tensor) -> Iterator[Conditioning]:
+        """Yield the conditioning of an utterance that is there as a whole (1, bands, frames), piece after piece."""
+        for start in range(0, mel.shape[-1], PIECE_FRAMES):
+            stop = start + PIECE_FRAMES
+            piece = self.push(mel[..., start:stop], last=stop >= mel.shape[-1])
+            if piece is not None:  # else the network looks further ahead than a piece is long
+                yield piece
+
     def _advance(self, stop: int) -> Conditioning | None:
         """Give the conditioning from the next frame that is due up to the frame `stop`; None if there is none."""
         start, reach = self.done, self.network.config.upsampling_taps - 1
@@ -113,28 +120,3 @@ def condition_whole(conditioner: Conditioner, mel: Tensor) -> Conditioning:
     whole = conditioner.push(mel, last=True)
     assert whole is not None  # there is at least one frame
     return whole
-
-
-def condition_in_pieces(make: MakeConditioner, mels: Tensor, speakers: Tensor | None = None) -> Iterator[Conditioning]:
-    """Compute the conditioning of utterances (batch, bands, frames), one piece after the other.
-
-    Each utterance is conditioned by itself, so that its bits do not depend on the batch.
-
-    Args:
-        make: The function that makes the conditioner of one utterance, from the index of its voice (1,).
-        mels: The mels, on the network's device.
-        speakers: The index of each utterance's voice (batch,), for networks of several.
-    """
-    rows = [make(voice) for voice in split_voices(speakers, len(mels))]
-    for start in range(0, mels.shape[-1], PIECE_FRAMES):
-        stop = start + PIECE_FRAMES
-        chunks = mels[..., start:stop].split(1)
-        pushed = [row.push(chunk, last=stop >= mels.shape[-1]) for row, chunk in zip(rows, chunks, strict=True)]
-        pieces = [piece for piece in pushed if piece is not None]
-        if pieces:  # else the network looks further ahead than a piece is long
-            yield Conditioning.join(pieces)
-
-
-def split_voices(speakers: Tensor | None, batch: int) -> Sequence[Tensor | None]:
-    """Split the voices of a batch into one index (1,) for each utterance; None for networks of a single voice."""
-    return [None] * batch if speakers is None else speakers.split(1)

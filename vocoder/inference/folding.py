@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.engines import Engine
 from vocoder.engines.base import Progress
-from vocoder.inference.batching import Draw, Utterance, repeat_last_frame, run_side_by_side
+from vocoder.inference.batching import Part, repeat_last_frame
+from vocoder.inference.sampler import Place
 from vocoder.model.spectrum import LogPowerSpectrum
 from vocoder.model.wavenet import Conditioning, WaveNet
 
@@ -130,10 +130,14 @@ class Fold:
         ]
         return cls(conditioning, pieces, hop, fade)
 
-    def utterances(self, number: int) -> list[Utterance]:
-        """List the pieces for an engine; their noise is that of the utterance of this number at the same samples."""
+    def parts(self, number: int) -> list[Part]:
+        """List what is to be generated; the noise is that of the utterance of this number at the same samples."""
         return [
-            Utterance(self._frames(piece.first, piece.stop), number, piece.first * self.hop_length)
+            Part(
+                piece.stop - piece.first,
+                Place(number, piece.first * self.hop_length),
+                [self._frames(piece.first, piece.stop)],
+            )
             for piece in self.pieces
         ]
 
@@ -142,8 +146,9 @@ class Fold:
         return inside if inside.frames == stop - first else repeat_last_frame(inside, stop - first - inside.frames)
 
     def join(self, waveforms: Sequence[Tensor]) -> Tensor:
-        """Join the pieces' waveforms, each (its frames · hop_length,), to one (frames · hop_length,), on the CPU."""
-        return torch.from_numpy(self.assemble([waveform.double().cpu().numpy() for waveform in waveforms])[0]).float()
+        """Join the pieces' waveforms, each (its frames · hop_length,), to one (frames · hop_length,)."""
+        whole, _ = self.assemble([waveform.double().cpu().numpy() for waveform in waveforms])
+        return torch.from_numpy(whole).float().to(self.conditioning.scale.device)
 
     def assemble(self, waveforms: Sequence[Samples]) -> tuple[Samples, list[int]]:
         """Join; gives the whole (frames · hop_length,) in [-1, 1] and by how many samples each piece was moved."""
@@ -210,48 +215,6 @@ def cross_fade(tail: Samples, head: Samples, likeness: float) -> Samples:
     angle = (np.arange(len(tail)) + 0.5) * (math.pi / 2 / len(tail))
     a, b = np.cos(angle), np.sin(angle)
     return (a * tail + b * head) / np.sqrt(1 + 2 * a * b * likeness)
-
-
-def infer_folded(
-    engine: Engine,
-    conditioning: Conditioning,
-    power: Tensor,
-    numbers: Sequence[int],
-    draw: Draw,
-    temperature: float,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Generate utterances of equal length, the pieces of all of them side by side.
-
-    Args:
-        engine: The engine that generates.
-        conditioning: The conditioning of the batch.
-        power: The power of each frame (batch, frames).
-        numbers: The number of each utterance, which with the seed makes its noise.
-        draw: The function that gives the noise; see `run_side_by_side`.
-        temperature: The factor on the spread of every law; see `Engine.generate`.
-        progress: A function that is called with numbers of samples that add up to those of the result.
-
-    Returns:
-        The waveforms (batch, frames · hop_length), float32 in [-1, 1], on the network's device.
-    """
-    device = conditioning.scale.device
-    rows = [conditioning.select(torch.tensor([row], device=device)) for row in range(len(numbers))]
-    folds = [Fold.plan(engine.network, row, level) for row, level in zip(rows, power, strict=True)]
-    parts = [fold.utterances(number) for fold, number in zip(folds, numbers, strict=True)]
-    everything = [piece for part in parts for piece in part]
-    if progress is not None:
-        made = conditioning.frames * len(numbers)
-        progress = scale_progress(progress, made, sum(piece.frames for piece in everything))
-    order = sorted(range(len(everything)), key=lambda i: everything[i].frames, reverse=True)
-    waveforms = dict(run_side_by_side(engine, everything, order, draw, temperature, progress))
-    count = len(everything) // len(numbers)  # the same for all, for it follows from the length
-    starts = range(0, len(everything), count)
-    whole = [
-        fold.join([waveforms[i] for i in range(start, start + count)])
-        for fold, start in zip(folds, starts, strict=True)
-    ]
-    return torch.stack(whole).to(device)
 
 
 def scale_progress(progress: Progress, wanted: int, work: int) -> Callable[[int], None]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
 
 PERCENTILES = (50, 95, 99)
@@ -25,9 +26,7 @@ FIRST_SOUND_SECONDS = 0.02
 Delays = npt.NDArray[np.float64]
 
 
-def run_live(
-    model: Vocoder, counts: Sequence[int], chunk_frames: int, seconds: float, **options: Any
-) -> list[dict[str, Any]]:
+def run_live(model: Vocoder, counts: Sequence[int], chunk_frames: int, seconds: float) -> list[dict[str, Any]]:
     """Serve each number of streams for a while.
 
     Args:
@@ -35,7 +34,6 @@ def run_live(
         counts: The numbers of streams at once, one after the other.
         chunk_frames: The number of frames of a chunk.
         seconds: The duration of the sound of each stream, in seconds.
-        options: The options of `Vocoder.stream`.
 
     Returns:
         For each count: `streams`, `chunk_ms`, `delay_ms_50`, `…_95`, `…_99`, `delay_ms_max` over all chunks; and
@@ -45,15 +43,14 @@ def run_live(
     period = chunk_frames * model.hop_length / model.sample_rate
     chunks = max(1, round(seconds / period))
     mel = _random_mel(model, chunks * chunk_frames)
-    options["dialect"] = replace(model.mel, layout="bands_first")
-    model.stream(**options).push(mel[:, : 4 * chunk_frames])  # the first touches all memory
-    first_sound = measure_first_sound(model, mel, chunk_frames, options)
+    _open(model).push(mel[:, : 4 * chunk_frames])  # the first touches all memory
+    first_sound = measure_first_sound(model, mel, chunk_frames)
     rows = []
     for count in counts:
         begin = time.perf_counter() + 0.1
 
         def serve(index: int, begin: float = begin, count: int = count) -> Delays:
-            return _serve(model, mel, chunk_frames, begin + index * period / count, options)
+            return _serve(model, mel, chunk_frames, begin + index * period / count)
 
         with ThreadPoolExecutor(count) as pool:
             delays = np.stack(list(pool.map(serve, range(count))))
@@ -65,12 +62,12 @@ def run_live(
     return rows
 
 
-def measure_first_sound(model: Vocoder, mel: Tensor, chunk_frames: int, options: dict[str, Any]) -> float:
+def measure_first_sound(model: Vocoder, mel: Tensor, chunk_frames: int) -> float:
     """Seconds from opening a stream, alone, to its first 20 ms of samples, of chunks that wait: median of several."""
     took = []
     for _ in range(9):
         begin, samples = time.perf_counter(), 0
-        stream = model.stream(**options)
+        stream = _open(model)
         for chunk in mel.split(chunk_frames, dim=1):
             samples += len(stream.push(chunk))
             if samples >= FIRST_SOUND_SECONDS * model.sample_rate:
@@ -79,9 +76,13 @@ def measure_first_sound(model: Vocoder, mel: Tensor, chunk_frames: int, options:
     return statistics.median(took)
 
 
-def _serve(model: Vocoder, mel: Tensor, chunk_frames: int, begin: float, options: dict[str, Any]) -> Delays:
+def _open(model: Vocoder) -> Stream:
+    return model.stream(dialect=replace(model.mel, layout="bands_first"))
+
+
+def _serve(model: Vocoder, mel: Tensor, chunk_frames: int, begin: float) -> Delays:
     """Measure the delays (chunks,), in seconds, of one stream whose first frame sounds at `begin`."""
-    stream, period = model.stream(**options), chunk_frames * model.hop_length / model.sample_rate
+    stream, period = _open(model), chunk_frames * model.hop_length / model.sample_rate
     delays = []
     for index, chunk in enumerate(mel.split(chunk_frames, dim=1)):
         due = begin + (index + 1) * period

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -17,14 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.config import WaveformConfig
-from vocoder.engines import Engine
-from vocoder.features.frame_map import FrameMap
-from vocoder.inference.batching import Draw, continue_waveform
 from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
-from vocoder.inference.conditioner import Conditioner
-from vocoder.inference.correction import Correction
-from vocoder.inference.restoring import Restorer
+from vocoder.inference.pipeline import Pipeline
+from vocoder.inference.sampler import Place
 from vocoder.inference.solo import run_solo, turn
 from vocoder.model.wavenet import Conditioning
 
@@ -40,40 +34,24 @@ class Stream:
     a listener has hung up or an error came, makes nothing that nobody hears.
 
     Args:
-        engine: The engine that generates; streams may share it.
-        conditioner: The conditioner of this utterance.
-        correction: The correction of this utterance.
-        frame_map: The map of this utterance's frames, from the dialect of the mels that will come.
-        waveform: The config of the network's waveform: its pre-emphasis and gain.
-        draw: The function that gives the noise; see `run_side_by_side`.
+        pipeline: The way from its mel to its waveform; streams may share it.
         number: The number of the utterance, which with the seed makes its noise.
-        temperature: The factor on the spread of each sample's law; see `Vocoder.infer`.
+        voice: The index of the voice (1,), for networks of several.
 
     Attributes:
         latency: The number of seconds by which samples lag the end of their frame: those of the frames that the network
             looks ahead, those that the correction waits for, and those between which frames of another period lie.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        conditioner: Conditioner,
-        correction: Correction,
-        frame_map: FrameMap,
-        waveform: WaveformConfig,
-        draw: Draw,
-        number: int,
-        temperature: float,
-    ) -> None:
-        self.dialect, self._frame_map = frame_map.source, frame_map
-        network = engine.network
-        lag = (conditioner.margin * network.hop_length + correction.lag) / network.sample_rate
-        self.latency = lag + frame_map.lag
-        self._conditioner, self._restore, self._correction = conditioner, Restorer(waveform), correction
+    def __init__(self, pipeline: Pipeline, number: int, voice: Tensor | None = None) -> None:
+        self.dialect, self._sampler = pipeline.source, pipeline.sampler
+        self._frame_map, self._conditioner = pipeline.frame_map(), pipeline.conditioner(voice)
+        self._restore, self._correction = pipeline.restorer(), pipeline.correction()
+        ahead = self._conditioner.margin * self._sampler.hop_length + self._correction.lag
+        self.latency = ahead / pipeline.config.mel.sample_rate + self._frame_map.lag
         self._unseen: list[Tensor] | None = []  # the first chunks, until they are enough to tell the dialect by
-        self._continue = partial(continue_waveform, engine, draw=draw, numbers=[number], temperature=temperature)
-        self._state = engine.initial_state(1)
-        self._device = next(engine.network.parameters()).device
+        self._place = Place(number, 0)
+        self._state = self._sampler.engine.initial_state(1)
         self._closed = ""
         self._lost = False
         self._lock = Lock()
@@ -168,7 +146,7 @@ class Stream:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
         # However many streams there are, no more are at work than there are cores, those that came first: so each is
         # ready as soon as can be, instead of all when the last one is.
-        waveform = run_solo(self._make, mel.to(self._device), last=last).result()
+        waveform = run_solo(self._make, mel.to(self._sampler.device), last=last).result()
         self._closed = ""
         return waveform
 
@@ -182,9 +160,9 @@ class Stream:
 
     def _generate(self, conditioning: Conditioning | None) -> Tensor:
         if conditioning is None:
-            return torch.empty(1, 0, dtype=torch.float32, device=self._device)
-        first = self._conditioner.done - conditioning.frames
-        waveform, self._state = self._continue(conditioning, state=self._state, first=first)
+            return torch.empty(1, 0, dtype=torch.float32, device=self._sampler.device)
+        waveform, self._state = self._sampler.advance(conditioning, [self._place], self._state)
+        self._place = Place(self._place.utterance, self._place.sample + waveform.shape[1])
         return waveform
 
 

@@ -14,16 +14,13 @@ from torch import Tensor
 
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
-from vocoder.engines.noise import check_key, draw_noise
+from vocoder.engines.noise import check_key
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
-from vocoder.features.frame_map import FrameMap, retime
 from vocoder.features.statistics import Stats
-from vocoder.inference.batching import Utterance, generate_whole, run_side_by_side
 from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
     check_device,
     check_fold,
-    check_made,
     check_mel,
     check_numbers,
     check_passes,
@@ -33,21 +30,13 @@ from vocoder.inference.checks import (
     check_voiced_temperature,
     warn_of_other_dialects,
 )
-from vocoder.inference.conditioner import (
-    Conditioner,
-    Convert,
-    MakeConditioner,
-    condition_in_pieces,
-    condition_whole,
-    split_voices,
-)
-from vocoder.inference.correction import Correction, correction_latency
-from vocoder.inference.folding import count_pieces, infer_folded, measure_power
+from vocoder.inference.correction import correction_latency
 from vocoder.inference.hub import push
 from vocoder.inference.models import ModelName, load_model, stamp
-from vocoder.inference.restoring import Restorer
+from vocoder.inference.pipeline import Pipeline, Utterance
+from vocoder.inference.sampler import Sampler
 from vocoder.inference.stream import Stream
-from vocoder.model.wavenet import Conditioning, WaveNet
+from vocoder.model.wavenet import WaveNet
 
 DEFAULT_MODEL = "universal"
 
@@ -62,6 +51,12 @@ class Vocoder:
         network: The network; it is put into eval mode, and its weights must not change from here on.
         training: The facts about how it was trained, for people to read.
         name: The name that `repr` shows.
+        engine: The name of the engine: `native` (C++ on the CPU), `graphs` (CUDA devices) or `torch` (slow, any
+            device); `auto` for the fastest.
+        precision: The precision of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another precision
+            gives another waveform, as another seed does.
+        threads: The largest number of threads that the engine may use; None for what is fastest. No bit of a waveform
+            depends on it.
 
     Attributes:
         config: The config that was given.
@@ -76,14 +71,30 @@ class Vocoder:
     """
 
     def __init__(
-        self, config: VocoderConfig, network: WaveNet, training: dict[str, Any] | None = None, name: str = ""
+        self,
+        config: VocoderConfig,
+        network: WaveNet,
+        training: dict[str, Any] | None = None,
+        name: str = "",
+        *,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
     ) -> None:
         self.config, self.network, self.training, self.name = config, network.eval(), dict(training or {}), name
-        self._engines: dict[tuple[str, str, int | None], Engine] = {}
+        self._make_engine = partial(create_engine, engine, precision=precision, threads=threads)
+        self._made_engine: Engine | None = None
 
     @classmethod
     def from_pretrained(
-        cls, model: ModelName, *, device: str | torch.device | None = None, revision: str | None = None
+        cls,
+        model: ModelName,
+        *,
+        device: str | torch.device | None = None,
+        revision: str | None = None,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
     ) -> Vocoder:
         """Load a model.
 
@@ -93,6 +104,9 @@ class Vocoder:
                 `user/name`.
             device: The device to infer on; the CPU if None.
             revision: The branch, tag or commit on the hub.
+            engine: The name of the engine; see `Vocoder`.
+            precision: The precision of the engine's matrix products; see `Vocoder`.
+            threads: The largest number of threads that the engine may use; see `Vocoder`.
 
         Raises:
             OSError: There is no such model, or it cannot be read or fetched.
@@ -102,7 +116,8 @@ class Vocoder:
         place = check_device(device or "cpu")
         bundle = load_model(model, revision)
         name = Path(model).resolve().name if Path(model).exists() else os.fspath(model)
-        return cls(bundle.config, bundle.network.to(place), bundle.training, name)
+        network = bundle.network.to(place)
+        return cls(bundle.config, network, bundle.training, name, engine=engine, precision=precision, threads=threads)
 
     def to(self, device: str | torch.device) -> Vocoder:
         """Move the model to another device, in place as torch's modules do, and return it.
@@ -116,7 +131,7 @@ class Vocoder:
             ValueError: There is no such device.
         """
         self.network.to(check_device(device))
-        self._engines = {}  # which hold the weights where they were
+        self._made_engine = None  # which holds the weights where they were
         return self
 
     def __repr__(self) -> str:
@@ -195,9 +210,6 @@ class Vocoder:
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
         correction_passes: int | None = None,
-        engine: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
         speaker: int | str | Sequence[int | str] | Tensor | None = None,
         utterance: int | Sequence[int] = 0,
         fold: bool = False,
@@ -222,12 +234,6 @@ class Vocoder:
             correction_passes: The number of passes that bring the waveform's mel nearer to this one; see
                 `vocoder.inference.correction`. 0 leaves the samples as they were drawn. None for what the model
                 declares.
-            engine: The name of the engine: `native` (C++ on the CPU), `graphs` (CUDA devices) or `torch` (slow, any
-                device); `auto` for the fastest.
-            precision: The precision of the engine's matrix products; see `vocoder.engines.NativeEngine`. Another
-                precision gives another waveform, as another seed does.
-            threads: The largest number of threads that the engine may use; None for what is fastest. No bit of the
-                waveform depends on it.
             speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
                 several voices only.
             utterance: The index of the (first) utterance, or one for each, which with the seed makes its noise: number
@@ -254,36 +260,14 @@ class Vocoder:
         Warns:
             DialectWarning: The mel looks like another dialect's.
         """
-        seed, temperature = check_key("seed", seed), check_temperature(temperature)
-        source = self._resolve(dialect, stats)
-        mels, fold = check_mel(mel, source), check_fold(fold)
-        check_values(mels, source)
-        warn_of_other_dialects(mels, source)
-        speakers = self._on_device(check_speaker(speaker, self.config, len(mels)))
-        numbers, mels = check_numbers(utterance, len(mels)), mels.to(self._device)
-        convert, mels = self._converter(source, approximate), retime(mels, source, self.mel)
-        conditioner = self._conditioner(convert, voiced_temperature)
-        passes = check_passes(correction_passes, self.config)
-        runner = self._engine(engine, precision, threads)
-        draw = partial(self._noise, seed)
-        if fold and count_pieces(self.network, mels.shape[-1]) > 1:
-            power = measure_power(mels if convert is None else convert(mels), self.mel)
-            conditioning = self._condition(conditioner, mels, speakers)
-            whole = infer_folded(runner, conditioning, power, numbers, draw, temperature, progress)
-        else:
-            whole = generate_whole(
-                runner,
-                condition_in_pieces(conditioner, mels, speakers),
-                mels.shape[-1],
-                draw=draw,
-                numbers=numbers,
-                temperature=temperature,
-                progress=progress,
-            )
-        whole = self._restore(whole)
-        rows = zip(whole, mels.split(1), strict=True)
-        whole = torch.stack([Correction(self.mel, passes, convert).whole(*row) for row in rows])
-        return whole if mel.ndim == 3 else whole[0]
+        fold = check_fold(fold)
+        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        mels = check_mel(mel, pipeline.source)
+        check_values(mels, pipeline.source)
+        warn_of_other_dialects(mels, pipeline.source)
+        utterances = self._number(mels.split(1), speaker, utterance)
+        waveforms = pipeline.run(utterances, fold=fold, progress=progress)
+        return torch.stack(waveforms) if mel.ndim == 3 else waveforms[0]
 
     def __call__(self, mel: Tensor | np.ndarray, **options: Any) -> Tensor:
         """Do what `infer` does."""
@@ -297,9 +281,6 @@ class Vocoder:
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
         correction_passes: int | None = None,
-        engine: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
         speaker: int | str | Sequence[int | str] | None = None,
         utterance: int | Sequence[int] = 0,
         dialect: str | MelConfig | None = None,
@@ -319,9 +300,6 @@ class Vocoder:
             temperature: The factor on the spread of each sample's law; see `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: The name of the engine; see `infer`.
-            precision: The precision of the engine's matrix products; see `infer`.
-            threads: The largest number of threads that the engine may use; see `infer`.
             speaker: The voice by its name (`speakers`) or index, one for all or one for each utterance; for models of
                 several voices only.
             utterance: The index of the first utterance, or one for each, for the noise; see `infer`.
@@ -339,23 +317,11 @@ class Vocoder:
             TypeError: As `infer`; the message says which utterance.
             ValueError: As `infer`; the message says which utterance.
         """
-        seed, temperature = check_key("seed", seed), check_temperature(temperature)
-        source = self._resolve(dialect, stats)
-        convert, mels = self._converter(source, approximate), list(mels)
-        conditioner = self._conditioner(convert, voiced_temperature)
-        passes = check_passes(correction_passes, self.config)
-        runner = self._engine(engine, precision, threads)
-        utterances = self._prepare_many(mels, speaker, utterance, source, conditioner)
-        # The longest first: then the rows end at about the same time.
-        order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames, reverse=True)
-        draw = partial(self._noise, seed)
-        waveforms: list[Tensor] = [torch.empty(0)] * len(utterances)
-        for index, waveform in run_side_by_side(runner, utterances, order, draw, temperature, progress):
-            mel = retime(check_mel(mels[index], source).to(self._device), source, self.mel)
-            waveforms[index] = Correction(self.mel, passes, convert).whole(self._restore(waveform[None])[0], mel)
-            if finished is not None:
-                finished(index, waveforms[index])
-        return waveforms
+        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        checked = [_read_one(index, mel, pipeline.source) for index, mel in enumerate(mels)]
+        utterances = self._number(checked, speaker, utterance)
+        any(warn_of_other_dialects(mel, pipeline.source) for mel in checked)  # of the first that is doubtful
+        return pipeline.run(utterances, progress=progress, finished=finished)
 
     def stream(
         self,
@@ -364,9 +330,6 @@ class Vocoder:
         temperature: float = 1.0,
         voiced_temperature: float | None = None,
         correction_passes: int | None = None,
-        engine: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
         speaker: int | str | None = None,
         utterance: int = 0,
         dialect: str | MelConfig | None = None,
@@ -384,9 +347,6 @@ class Vocoder:
             temperature: The factor on the spread of each sample's law; see `infer`.
             voiced_temperature: Another factor on the spread where the mel is voiced; see `infer`.
             correction_passes: The number of passes that correct the waveform's mel; see `infer`.
-            engine: The name of the engine; see `infer`.
-            precision: The precision of the engine's matrix products; see `infer`.
-            threads: The largest number of threads that the engine may use; see `infer`.
             speaker: The voice by its name or index; see `infer`.
             utterance: The index of the utterance, for the noise; see `infer`.
             dialect: The dialect of the mels; see `infer`.
@@ -403,87 +363,56 @@ class Vocoder:
             ...     play(stream.push(mel))
             >>> play(stream.flush())  # doctest: +SKIP
         """
-        temperature, source = check_temperature(temperature), self._resolve(dialect, stats)
-        speakers = check_speaker(speaker, self.config, 1)
-        convert = self._converter(source, approximate)
-        conditioner = self._conditioner(convert, voiced_temperature)
-        return Stream(
-            self._engine(engine, precision, threads),
-            conditioner(self._on_device(speakers)),
-            Correction(self.mel, check_passes(correction_passes, self.config), convert),
-            FrameMap(source, self.mel),
-            self.config.waveform,
-            draw=partial(self._noise, check_key("seed", seed)),
-            number=check_key("utterance", utterance),
-            temperature=temperature,
-        )
+        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        return Stream(pipeline, check_key("utterance", utterance), check_speaker(speaker, self.config, 1))
 
-    def _prepare_many(
+    def _pipeline(
         self,
-        mels: Sequence[Tensor | np.ndarray],
-        speaker: int | str | Sequence[int | str] | None,
-        utterance: int | Sequence[int],
-        source: MelConfig,
-        conditioner: MakeConditioner,
-    ) -> list[Utterance]:
-        """Check all, then condition all: an error comes before any work, and names the utterance."""
-        numbers = check_numbers(utterance, len(mels))
-        checked = []
-        speakers = self._on_device(check_speaker(speaker, self.config, len(mels)) if mels else None)
-        voices, warned = split_voices(speakers, len(mels)), False
-        for index, mel in enumerate(mels):
-            try:
-                mel = check_mel(mel, source)
-                if len(mel) != 1:
-                    raise ValueError(f"it must be one utterance, but is a batch of {len(mel)}. Pass them one by one.")
-                check_values(mel, source)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"Utterance {index}: {error}") from error
-            warned = warned or warn_of_other_dialects(mel, source)
-            checked.append(mel)
-        return [
-            Utterance(self._condition(conditioner, retime(mel.to(self._device), source, self.mel), voice), number)
-            for mel, voice, number in zip(checked, voices, numbers, strict=True)
-        ]
-
-    def _resolve(self, dialect: str | MelConfig | None, stats: Stats | None) -> MelConfig:
-        return resolve_dialect(self.mel if dialect is None else dialect, stats)
-
-    def _converter(self, source: MelConfig, approximate: bool) -> Convert | None:
-        return None if source == self.mel else _make_converter(source, self.mel, approximate)
-
-    def _conditioner(self, convert: Convert | None, voiced_temperature: float | None) -> MakeConditioner:
-        temperature = check_voiced_temperature(voiced_temperature, self.config)
-        return lambda speaker: Conditioner(self.network, speaker, convert, temperature)
-
-    def _condition(self, make: MakeConditioner, mels: Tensor, speakers: Tensor | None) -> Conditioning:
-        """Condition each utterance by itself, so that its bits do not depend on the batch."""
-        voices = split_voices(speakers, len(mels))
-        return Conditioning.join(
-            [condition_whole(make(voice), mel) for voice, mel in zip(voices, mels.split(1), strict=True)]
+        seed: int,
+        temperature: float,
+        voiced_temperature: float | None,
+        correction_passes: int | None,
+        dialect: str | MelConfig | None,
+        stats: Stats | None,
+        approximate: bool,
+    ) -> Pipeline:
+        """Check the options that all utterances of a call have in common."""
+        source = resolve_dialect(self.mel if dialect is None else dialect, stats)
+        return Pipeline(
+            self.config,
+            Sampler(self._engine, check_key("seed", seed), check_temperature(temperature)),
+            source,
+            None if source == self.mel else _make_converter(source, self.mel, approximate),
+            check_voiced_temperature(voiced_temperature, self.config),
+            check_passes(correction_passes, self.config),
         )
 
-    def _on_device(self, speakers: Tensor | None) -> Tensor | None:
-        return None if speakers is None else speakers.to(self._device)
-
-    def _restore(self, waveform: Tensor) -> Tensor:
-        return Restorer(self.config.waveform, len(waveform))(check_made(waveform))
-
-    def _noise(self, seed: int, utterances: Sequence[int], start: int, length: int) -> Tensor:
-        return draw_noise(self.network.distribution, seed, utterances, start, length).to(self._device)
+    def _number(
+        self,
+        mels: Sequence[Tensor],
+        speaker: int | str | Sequence[int | str] | Tensor | None,
+        utterance: int | Sequence[int],
+    ) -> list[Utterance]:
+        """Give each mel (1, bands, frames) the number and the voice of its utterance."""
+        if not mels:
+            return []
+        voices = check_speaker(speaker, self.config, len(mels))
+        each = [None] * len(mels) if voices is None else voices.split(1)
+        return [Utterance(*one) for one in zip(mels, check_numbers(utterance, len(mels)), each, strict=True)]
 
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def _engine(self, name: str, precision: str, threads: int | None) -> Engine:
-        key = (name, precision, threads)
-        if key not in self._engines:
-            self._engines[key] = create_engine(name, self.network, precision=precision, threads=threads)
-        return self._engines[key]
+    @property
+    def _engine(self) -> Engine:
+        """The engine, made when it is first needed."""
+        if self._made_engine is None:
+            self._made_engine = self._make_engine(self.network)
+        return self._made_engine
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": {}}  # made again where the copy is: they hold memory outside Python
+        return {**self.__dict__, "_made_engine": None}  # made again where the copy is: it holds memory outside Python
 
 
 def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, **options: Any) -> Tensor:
@@ -504,3 +433,15 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
 @lru_cache(maxsize=4)
 def _cached(model: str, stamp: tuple[str, int] | None) -> Vocoder:
     return Vocoder.from_pretrained(model)
+
+
+def _read_one(index: int, mel: Tensor | np.ndarray, source: MelConfig) -> Tensor:
+    """Read a mel that must be one utterance; an error says which of several it is."""
+    try:
+        mels = check_mel(mel, source)
+        if len(mels) != 1:
+            raise ValueError(f"it must be one utterance, but is a batch of {len(mels)}. Pass them one by one.")
+        check_values(mels, source)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Utterance {index}: {error}") from error
+    return mels

@@ -59,6 +59,12 @@ class Conditioning:
         by_frame = {name: getattr(self, name)[:, start:stop] for name in FRAME_PARTS}
         return Conditioning(self.context[:, start : stop + margin], **by_frame, speaker=self.speaker)
 
+    def append(self, later: Conditioning) -> Conditioning:
+        """Put the conditioning of the frames that follow behind this."""
+        by_frame = {name: torch.cat([getattr(self, name), getattr(later, name)], dim=1) for name in FRAME_PARTS}
+        context = torch.cat([self.context[:, : self.frames], later.context], dim=1)  # whose margin is the later one's
+        return Conditioning(context, **by_frame, speaker=self.speaker)
+
     def select(self, utterances: Tensor) -> Conditioning:
         """Copy some utterances of the batch, chosen by their indices."""
         return Conditioning(*(getattr(self, name)[utterances] for name in PARTS))

@@ -28,8 +28,8 @@ class Options(BaseModel):
     speaker: str | int | float | None = Field(None, description="name or index of the voice, for models of several")
 
     def for_stream(self) -> dict[str, Any]:
-        """Give the arguments of `Vocoder.stream`: one thread each, since a service serves others at the same time."""
-        return {**self.model_dump(exclude={"format"}), "threads": 1}
+        """Give the arguments of `Vocoder.stream`."""
+        return self.model_dump(exclude={"format"})
 
 
 class RequestOptions(Options):

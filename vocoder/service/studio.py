@@ -123,7 +123,7 @@ class Studio:
     def _warm_up(self) -> None:
         """Make the engine before any client waits for it, and only once."""
         speaker = 0 if self.model.config.network.num_speakers else None
-        stream = self.model.stream(speaker=speaker, threads=1)
+        stream = self.model.stream(speaker=speaker)
         low, high = stream.dialect.value_range
         mel = torch.full((stream.dialect.n_mels, FIRST_FRAMES), (low + high) / 2)
         stream.push(mel if stream.dialect.layout == "bands_first" else mel.T)
