@@ -86,9 +86,9 @@ def test_step_by_step_equals_the_teacher_forced_forward_pass(
     network = tiny_network(config)
     conditioning = condition(network, config, batch=2)
     engine = kind(network)
-    waveform, _ = engine.generate(conditioning, noise_for(network, 2), engine.initial_state(2))
+    waveform = engine.generate(conditioning, noise_for(network, 2), engine.initial_state(2))
     waveform = waveform.clone()  # leaves inference mode, as does every use below
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    laws = engine.force(conditioning, waveform, engine.initial_state(2))
     with torch.no_grad():
         torch.testing.assert_close(laws.clone(), network(waveform, conditioning), rtol=1e-4, atol=1e-4)
 
@@ -102,8 +102,8 @@ def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution
     network = tiny_network(config)
     engine = ReferenceEngine(network)
     conditioning, noise = condition(network, config), noise_for(network, 1)
-    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(1), temperature=0.7)
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+    waveform = engine.generate(conditioning, noise, engine.initial_state(1), temperature=0.7)
+    laws = engine.force(conditioning, waveform, engine.initial_state(1))
     assert torch.equal(network.distribution.sample(laws, noise, 0.7), waveform)
     assert waveform.abs().max() <= 1
     assert waveform.std() > 1e-3
@@ -122,9 +122,9 @@ def condition_on_echoes(network: WaveNet, batch: int, frames: int) -> Conditioni
 def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag(network: WaveNet) -> None:
     frames = 10  # 160 samples; the longest lag has 32
     engine, conditioning = ReferenceEngine(network), condition_on_echoes(network, 2, frames)
-    waveform, _ = engine.generate(conditioning, noise_for(network, 2, frames), engine.initial_state(2))
+    waveform = engine.generate(conditioning, noise_for(network, 2, frames), engine.initial_state(2))
     waveform = waveform.clone()
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    laws = engine.force(conditioning, waveform, engine.initial_state(2))
     with torch.no_grad():
         torch.testing.assert_close(laws.clone(), network(waveform, conditioning), rtol=1e-4, atol=1e-4)
 
@@ -132,19 +132,20 @@ def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag(ne
 def test_the_echo_reaches_across_the_border_of_chunks(engine: Engine) -> None:
     network, frames = engine.network, 10
     conditioning, noise = condition_on_echoes(network, 2, frames), noise_for(network, 2, frames)
-    whole, _ = engine.generate(conditioning, noise, engine.initial_state(2))
+    whole = engine.generate(conditioning, noise, engine.initial_state(2))
     state, parts = engine.initial_state(2), []
     for frame in range(frames):  # of 16 samples: an echo may come from three chunks before
         part = slice(frame * network.hop_length, (frame + 1) * network.hop_length)
-        waveform, state = engine.generate(conditioning.slice_frames(frame, frame + 1), noise[:, part], state)
+        waveform = engine.generate(conditioning.slice_frames(frame, frame + 1), noise[:, part], state)
         parts.append(waveform)
     assert torch.equal(torch.cat(parts, dim=1), whole)
 
 
 def test_the_echo_of_the_past_is_part_of_the_state(network: WaveNet) -> None:
     engine, conditioning, noise = ReferenceEngine(network), condition_on_echoes(network, 1, 3), noise_for(network, 1, 3)
-    _, state = engine.generate(conditioning, noise, engine.initial_state(1))
-    forgetful = [group.clone() for group in state]
+    state = engine.initial_state(1)
+    engine.generate(conditioning, noise, state)
+    forgetful = copy.deepcopy(state)
     ring = forgetful[0].excitation
     # All but those that the next step reads as they are.
     read = max(network.samples_per_step, network.config.recent_excitations)
@@ -152,18 +153,18 @@ def test_the_echo_of_the_past_is_part_of_the_state(network: WaveNet) -> None:
     ring[:, [slot for slot in range(ring.shape[1]) if slot not in recent]] = 0
     far = conditioning.slice_frames(2, 3)  # the farthest echo
     noise = noise[:, : network.hop_length]
-    assert not torch.equal(engine.generate(far, noise, state)[0], engine.generate(far, noise, forgetful)[0])
+    assert not torch.equal(engine.generate(far, noise, state), engine.generate(far, noise, forgetful))
 
 
 @pytest.mark.parametrize("splits", [[1], [2, 3], [1, 2, 3, 4]])
 def test_generation_in_chunks_is_bit_identical_to_the_whole(engine: Engine, splits: list[int]) -> None:
     network = engine.network
     conditioning, noise = condition(network, tiny_config(), batch=2), noise_for(network, 2)
-    whole, _ = engine.generate(conditioning, noise, engine.initial_state(2))
+    whole = engine.generate(conditioning, noise, engine.initial_state(2))
     state, parts = engine.initial_state(2), []
     for start, stop in zip([0, *splits], [*splits, FRAMES], strict=True):
         chunk = noise_for(network, 2, stop - start, start=start * network.hop_length)
-        part, state = engine.generate(conditioning.slice_frames(start, stop), chunk, state)
+        part = engine.generate(conditioning.slice_frames(start, stop), chunk, state)
         parts.append(part)
     assert torch.equal(torch.cat(parts, dim=1), whole)
 
@@ -179,10 +180,10 @@ def test_an_utterance_in_a_batch_is_bit_identical_to_the_same_alone(distribution
 def test_the_laws_of_an_utterance_in_a_batch_are_bit_identical_too(network: WaveNet) -> None:
     engine, batch = ReferenceEngine(network), ROWS + 2
     conditioning, waveform = condition(network, tiny_config(), batch, frames=2), 0.1 * torch.randn(batch, 32)
-    together, _ = engine.force(conditioning, waveform, engine.initial_state(batch))
+    together = engine.force(conditioning, waveform, engine.initial_state(batch))
     for index in range(batch):
         one = conditioning.select(torch.tensor([index]))
-        alone, _ = engine.force(one, waveform[index : index + 1], engine.initial_state(1))
+        alone = engine.force(one, waveform[index : index + 1], engine.initial_state(1))
         assert torch.equal(alone[0], together[index]), f"utterance {index}"
 
 
@@ -199,9 +200,9 @@ def test_batching_changes_no_bit_at_the_default_width_either() -> None:
 def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int, name: str) -> None:
     engine = create_engine(name, network)
     conditioning, noise = condition(network, config, batch, frames=3), noise_for(network, batch, frames=3)
-    together, _ = engine.generate(conditioning, noise, engine.initial_state(batch))
+    together = engine.generate(conditioning, noise, engine.initial_state(batch))
     for index in range(batch):
-        alone, _ = engine.generate(
+        alone = engine.generate(
             conditioning.select(torch.tensor([index])), noise[index : index + 1], engine.initial_state(1)
         )
         assert torch.equal(alone[0], together[index]), f"utterance {index}"
@@ -210,57 +211,48 @@ def check_batch_invariance(network: WaveNet, config: VocoderConfig, batch: int, 
 def test_the_same_noise_gives_the_same_waveform_and_other_noise_another(engine: Engine) -> None:
     conditioning = condition(engine.network, tiny_config())
     waveforms = [
-        engine.generate(conditioning, noise_for(engine.network, 1, seed=seed), engine.initial_state(1))[0]
+        engine.generate(conditioning, noise_for(engine.network, 1, seed=seed), engine.initial_state(1))
         for seed in (0, 0, 1)
     ]
     assert torch.equal(waveforms[0], waveforms[1])
     assert not torch.equal(waveforms[0], waveforms[2])
 
 
-def test_a_state_stays_valid_so_that_continuations_may_branch(engine: Engine) -> None:
-    conditioning = condition(engine.network, tiny_config())
-    _, state = engine.generate(conditioning, noise_for(engine.network, 1), engine.initial_state(1))
-    before = copy.deepcopy(state)
-    first, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state)
-    engine.generate(conditioning, noise_for(engine.network, 1, seed=2), state)
-    again, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state)
-    untouched, _ = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), before)
-    assert torch.equal(first, again)
-    assert torch.equal(first, untouched)
+def test_of_copies_of_a_state_each_goes_on_by_itself(engine: Engine) -> None:
+    conditioning, state = condition(engine.network, tiny_config()), engine.initial_state(1)
+    engine.generate(conditioning, noise_for(engine.network, 1), state)
+    one, other = copy.deepcopy(state), copy.deepcopy(state)
+    first = engine.generate(conditioning, noise_for(engine.network, 1, seed=1), one)
+    engine.generate(conditioning, noise_for(engine.network, 1, seed=2), other)
+    assert torch.equal(first, engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state))
+    assert not torch.equal(first, engine.generate(conditioning, noise_for(engine.network, 1, seed=1), state))
 
 
 def test_the_state_does_not_grow_with_time(network: WaveNet) -> None:
     engine = ReferenceEngine(network)
-    start = engine.initial_state(1)
-    _, end = engine.generate(condition(engine.network, tiny_config()), noise_for(engine.network, 1), start)
-    assert [one.shape for one in vars(start[0]).values()] == [one.shape for one in vars(end[0]).values()]
-
-
-def test_progress_adds_up_to_all_samples_of_all_utterances(engine: Engine) -> None:
-    batch, made = ROWS + 1, []
-    conditioning = condition(engine.network, tiny_config(), batch, frames=2)
-    noise = noise_for(engine.network, batch, frames=2)
-    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(batch), progress=made.append)
-    assert sum(made) == waveform.numel()
-    assert len(made) > 1
+    state = engine.initial_state(1)
+    before = [one.shape for one in vars(state[0]).values()]
+    engine.generate(condition(engine.network, tiny_config()), noise_for(engine.network, 1), state)
+    assert [one.shape for one in vars(state[0]).values()] == before
 
 
 def test_autocast_around_it_does_not_change_the_waveform(network: WaveNet) -> None:
     engine, conditioning, noise = ReferenceEngine(network), condition(network, tiny_config()), noise_for(network, 1)
-    plain, _ = engine.generate(conditioning, noise, engine.initial_state(1))
+    plain = engine.generate(conditioning, noise, engine.initial_state(1))
     with torch.autocast("cpu", torch.bfloat16):
-        inside, _ = engine.generate(conditioning, noise, engine.initial_state(1))
+        inside = engine.generate(conditioning, noise, engine.initial_state(1))
     assert torch.equal(plain, inside)
 
 
 def test_a_restarted_row_is_a_new_utterance_and_the_others_go_on(engine: Engine) -> None:
     network = engine.network
     conditioning, noise = condition(network, tiny_config(), batch=3), noise_for(network, 3)
-    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
-    went_on, _ = engine.generate(conditioning, noise, state)
+    state = engine.initial_state(3)
+    engine.generate(conditioning, noise, state)
+    went_on = engine.generate(conditioning, noise, copy.deepcopy(state))
     engine.restart(state, 1)
-    waveform, _ = engine.generate(conditioning, noise, state)
-    anew, _ = engine.generate(conditioning, noise, engine.initial_state(3))
+    waveform = engine.generate(conditioning, noise, state)
+    anew = engine.generate(conditioning, noise, engine.initial_state(3))
     assert torch.equal(waveform[1], anew[1])
     assert not torch.equal(anew[1], went_on[1])
     assert torch.equal(waveform[[0, 2]], went_on[[0, 2]])
@@ -382,5 +374,5 @@ def test_a_network_in_double_precision_runs(step: int) -> None:
     with torch.no_grad():
         conditioning = network.condition(speech_like_mel(config.mel, 2).double())
     engine = ReferenceEngine(network)
-    waveform, _ = engine.generate(conditioning, noise_for(network, 1, 2), engine.initial_state(1))
+    waveform = engine.generate(conditioning, noise_for(network, 1, 2), engine.initial_state(1))
     assert waveform.isfinite().all()

@@ -86,11 +86,11 @@ def run(engine: GraphEngine, conditioning: Conditioning, noise: Tensor) -> list[
     alone = conditioning.select(torch.zeros(1, dtype=torch.long, device=noise.device))
     for start, stop, temperature in ((0, 5, 1.0), (5, FRAMES, 0.6)):
         chunk = conditioning.slice_frames(start, stop)
-        waveform, state = engine.generate(chunk, noise[:, start * hop : stop * hop], state, temperature=temperature)
-        made += [waveform, engine.generate(alone, noise[:1], engine.initial_state(1))[0]]
+        waveform = engine.generate(chunk, noise[:, start * hop : stop * hop], state, temperature=temperature)
+        made += [waveform, engine.generate(alone, noise[:1], engine.initial_state(1))]
         engine.restart(state, 0)
-    made.append(engine.generate(conditioning, noise, state)[0])
-    made.append(engine.force(conditioning, made[-1], state)[0])
+    made.append(engine.generate(conditioning, noise, state))
+    made.append(engine.force(conditioning, made[-1], state))
     return [one.clone().cpu() for one in made]
 
 
@@ -113,7 +113,7 @@ def test_a_waveform_is_the_reference_engines(temperature: float) -> None:
     network = tiny_network()
     conditioning, noise = inputs(network, tiny_config(), 2)
     waveforms = [
-        engine.generate(conditioning, noise, engine.initial_state(2), temperature=temperature)[0]
+        engine.generate(conditioning, noise, engine.initial_state(2), temperature=temperature)
         for engine in (GraphEngine(network), ReferenceEngine(network))
     ]
     torch.testing.assert_close(*waveforms, rtol=0, atol=1e-4)  # three levels of 16 bits
@@ -166,8 +166,8 @@ def test_captured_laws_are_the_teacher_forced_ones(distribution: str, changes: d
     conditioning, noise = inputs(network, config, 2)
     network, conditioning, noise = network.cuda(), on_device(conditioning), noise.cuda()
     engine = create_engine("graphs", network)
-    waveform = engine.generate(conditioning, noise, engine.initial_state(2))[0].clone()
-    laws = engine.force(conditioning, waveform, engine.initial_state(2))[0].clone()
+    waveform = engine.generate(conditioning, noise, engine.initial_state(2)).clone()
+    laws = engine.force(conditioning, waveform, engine.initial_state(2)).clone()
     with torch.no_grad():
         torch.testing.assert_close(laws, network(waveform, conditioning), rtol=1e-4, atol=1e-4)
 
@@ -180,10 +180,10 @@ def test_a_row_among_a_thousand_is_bit_identical_to_the_same_alone() -> None:
     conditioning, noise = inputs(network, config, rows)
     network, conditioning, noise = network.cuda(), on_device(conditioning), noise.cuda()
     engine = GraphEngine(network)
-    together, _ = engine.generate(conditioning, noise, engine.initial_state(rows))
+    together = engine.generate(conditioning, noise, engine.initial_state(rows))
     for row in (0, 511, CUDA_ROWS):
         one = conditioning.select(torch.tensor([row], device="cuda"))
-        alone, _ = engine.generate(one, noise[row : row + 1], engine.initial_state(1))
+        alone = engine.generate(one, noise[row : row + 1], engine.initial_state(1))
         assert torch.equal(alone[0], together[row])
 
 

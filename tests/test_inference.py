@@ -245,7 +245,7 @@ def test_a_voiced_temperature_of_one_is_the_network_s_own_law(changes: dict[str,
     # The samples of the engine itself, with the noise as it comes.
     engine, conditioning = model._engine, condition_whole(Conditioner(model.network), mel[None])
     noise = draw_noise(model.network.distribution, 0, [0], 0, 30 * model.hop_length)
-    assert torch.equal(engine.generate(conditioning, noise, engine.initial_state(1))[0][0], own)
+    assert torch.equal(engine.generate(conditioning, noise, engine.initial_state(1))[0], own)
 
 
 def test_what_a_model_declares_of_its_sampling_is_what_it_does(tmp_path: Path) -> None:

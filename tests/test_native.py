@@ -86,7 +86,7 @@ def test_its_laws_are_those_of_the_teacher_forced_forward_pass(
     network = tiny_network(config)
     conditioning, waveform = condition(network, config, batch=2, frames=10), white(2, 160)
     engine = NativeEngine(network, "fp32")
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(2))
+    laws = engine.force(conditioning, waveform, engine.initial_state(2))
     with torch.no_grad():
         torch.testing.assert_close(laws, network(waveform, conditioning), rtol=2e-5, atol=TOLERANCE["fp32"])
 
@@ -103,7 +103,7 @@ def test_a_lower_precision_moves_the_laws_by_no_more_than_its_rounding(
     network = tiny_network(config)
     conditioning, waveform = condition(network, config, frames=10), white(1, 160)
     engine = NativeEngine(network, precision)
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+    laws = engine.force(conditioning, waveform, engine.initial_state(1))
     with torch.no_grad():
         torch.testing.assert_close(laws, network(waveform, conditioning), rtol=0, atol=TOLERANCE[precision])
 
@@ -120,7 +120,7 @@ def test_all_sets_with_a_fused_multiply_add_give_the_same_bits(
     for name in FUSED:
         monkeypatch.setenv("VOCODER_ISA", name)
         engine = NativeEngine(network, precision)
-        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(3))[0])
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(3)))
     assert all(torch.equal(waveform, waveforms[0]) for waveform in waveforms)
 
 
@@ -133,9 +133,9 @@ def test_company_threads_and_chunks_change_no_bit(
     network = tiny_network(config)
     conditioning, noise = condition(network, config, batch), noise_for(network, batch)
     engines = [NativeEngine(network, precision, threads) for threads in (1, 2)]
-    whole, _ = engines[0].generate(conditioning, noise, engines[0].initial_state(batch))
+    whole = engines[0].generate(conditioning, noise, engines[0].initial_state(batch))
     for engine in engines:
-        assert torch.equal(whole, engine.generate(conditioning, noise, engine.initial_state(batch))[0])
+        assert torch.equal(whole, engine.generate(conditioning, noise, engine.initial_state(batch)))
         row = batch - 1
         alone = conditioning.select(torch.tensor([row]))
         assert torch.equal(in_pieces(engine, alone, noise[row:], [1, 3])[0], whole[row])
@@ -178,7 +178,7 @@ def test_pieces_of_a_call_are_whole_steps(monkeypatch: pytest.MonkeyPatch) -> No
     conditioning, noise, waveforms = condition(network, config, 2), noise_for(network, 2), []
     for seconds in (1.0, 0.0):
         monkeypatch.setattr("vocoder.engines.native.PIECE_SECONDS", seconds)
-        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2))[0])
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2)))
     assert torch.equal(*waveforms)
 
 
@@ -189,10 +189,11 @@ def test_a_restarted_row_of_a_grouped_network_has_forgotten_all(instruction_set:
     network = tiny_network(config)
     engine = NativeEngine(network, precision, 1)
     conditioning, noise = condition(network, config, 3), noise_for(network, 3)
-    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
+    state = engine.initial_state(3)
+    engine.generate(conditioning, noise, state)
     engine.restart(state, 1)
-    waveform, _ = engine.generate(conditioning, noise, state, consume=True)
-    anew, _ = engine.generate(conditioning, noise, engine.initial_state(3))
+    waveform = engine.generate(conditioning, noise, state)
+    anew = engine.generate(conditioning, noise, engine.initial_state(3))
     assert torch.equal(waveform[1], anew[1])
     assert not torch.equal(waveform[0], anew[0])
 
@@ -233,12 +234,13 @@ def test_copies_of_engines_and_states_are_whole(monkeypatch: pytest.MonkeyPatch)
     network, config = tiny_network(), tiny_config()
     engine = NativeEngine(network, "int16", 1)
     conditioning, noise = condition(network, config, 3), noise_for(network, 3)
-    _, state = engine.generate(conditioning, noise, engine.initial_state(3))
-    expected, _ = engine.generate(conditioning, noise, state)
+    state = engine.initial_state(3)
+    engine.generate(conditioning, noise, state)
     twin, other = copy.copy(engine), pickle.loads(pickle.dumps(copy.deepcopy(state)))
+    expected = engine.generate(conditioning, noise, state)
     del engine
     assert twin.precision == "int16"
-    assert torch.equal(twin.generate(conditioning, noise, other, consume=True)[0], expected)
+    assert torch.equal(twin.generate(conditioning, noise, other), expected)
 
 
 @needs_library
@@ -253,8 +255,8 @@ def test_what_does_not_fit_together_is_refused_before_the_library_sees_it() -> N
         engine.generate(conditioning, torch.cat([noise, noise], dim=1), engine.initial_state(2))
     with pytest.raises(IndexError, match=r"`row` must be one of the state's utterances"):
         engine.restart(engine.initial_state(2), -1)
-    as_float64, _ = engine.generate(conditioning, noise.double(), engine.initial_state(2))
-    assert torch.equal(as_float64, engine.generate(conditioning, noise, engine.initial_state(2))[0])
+    as_float64 = engine.generate(conditioning, noise.double(), engine.initial_state(2))
+    assert torch.equal(as_float64, engine.generate(conditioning, noise, engine.initial_state(2)))
 
 
 @needs_library
@@ -325,7 +327,7 @@ def in_pieces(engine: NativeEngine, conditioning: Conditioning, noise: Tensor, s
     state, pieces, hop_length = engine.initial_state(len(noise)), [], engine.network.hop_length
     for start, stop in zip([0, *splits], [*splits, conditioning.frames], strict=True):
         part = noise[:, start * hop_length : stop * hop_length].contiguous()
-        piece, state = engine.generate(conditioning.slice_frames(start, stop), part, state)
+        piece = engine.generate(conditioning.slice_frames(start, stop), part, state)
         pieces.append(piece)
     return torch.cat(pieces, dim=1)
 
@@ -342,8 +344,8 @@ def test_its_samples_are_the_draws_that_torch_makes_of_its_laws(
     network = tiny_network(config)
     engine = NativeEngine(network, "fp32")
     conditioning, noise = condition(network, config, 4, 20), noise_for(network, 4, 20)
-    waveform, _ = engine.generate(conditioning, noise, engine.initial_state(4), temperature=temperature)
-    laws, _ = engine.force(conditioning, waveform, engine.initial_state(4))
+    waveform = engine.generate(conditioning, noise, engine.initial_state(4), temperature=temperature)
+    laws = engine.force(conditioning, waveform, engine.initial_state(4))
     drawn = network.distribution.sample(laws, noise, temperature)
     # Another rounding of an exponential may fall on the other side of a border between two levels or components.
     assert ((drawn - waveform).abs() > 1e-6).float().mean() < 0.002
@@ -358,7 +360,7 @@ def test_in_full_precision_it_starts_as_the_reference_engine_does(changes: dict[
     conditioning, noise = condition(network, config, 2), noise_for(network, 2)
     waveforms = []
     for engine in (NativeEngine(network, "fp32"), ReferenceEngine(network)):
-        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2))[0])
+        waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2)))
     # Feedback lets the last digit's rounding grow; in the beginning it has not yet.
     torch.testing.assert_close(waveforms[0][:, :16], waveforms[1][:, :16], rtol=0, atol=2 / 32768)
 
@@ -370,7 +372,7 @@ def test_several_python_threads_may_share_an_engine() -> None:
     conditioning, noise = condition(network, config, 1, 100), [noise_for(network, 1, 100, seed) for seed in range(8)]
 
     def run(seed: int) -> Tensor:
-        return engine.generate(conditioning, noise[seed], engine.initial_state(1))[0]
+        return engine.generate(conditioning, noise[seed], engine.initial_state(1))
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(run, range(8)))
@@ -406,15 +408,18 @@ def heard_sigint() -> Iterator[None]:
 
 @needs_library
 @pytest.mark.usefixtures("heard_sigint")
-def test_ctrl_c_ends_a_long_call() -> None:
+def test_ctrl_c_ends_a_long_call(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(residual_channels=64, gate_channels=128, skip_channels=128, layers_per_cycle=10)
     network = tiny_network(config)
     engine = NativeEngine(network, threads=1)
-    made: list[int] = []
+    made, call = [], engine._call
+    monkeypatch.setattr(
+        engine, "_call", lambda state, rows, count, *rest: made.append(count) or call(state, rows, count, *rest)
+    )
     conditioning, noise = condition(network, config, 1, 20_000), torch.full((1, 320_000, 2), 0.5)
     threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
-        engine.generate(conditioning, noise, engine.initial_state(1), progress=made.append)
+        engine.generate(conditioning, noise, engine.initial_state(1))
     assert sum(made) < 320_000
 
 
@@ -492,7 +497,7 @@ def test_the_likelihood_of_real_speech_stays_within_the_gate(voice: str, precisi
             conditioning = model.network.condition(LogMelSpectrogram(model.mel)(waveform))
             exact = bits(model.network, model.network(waveform, conditioning), waveform)
         engine = NativeEngine(model.network, precision)
-        laws, _ = engine.force(conditioning, waveform, engine.initial_state(1))
+        laws = engine.force(conditioning, waveform, engine.initial_state(1))
         excess.append(bits(model.network, laws, waveform) - exact)
     print(f"{voice} {precision}: {sum(excess) / len(excess):+.5f} bits per sample")
     assert abs(sum(excess) / len(excess)) < (0.001 if precision == "int16" else 0.005)

@@ -114,7 +114,7 @@ def check_equals_the_reference(config: VocoderConfig, network: WaveNet, client: 
     torchs, speaker = condition(config, network, mel)
     samples, parameters = client.generate(client.condition(mel.numpy(), **speaker), noise.numpy())
     engine = ReferenceEngine(network)
-    laws, _ = engine.force(torchs, torch.from_numpy(samples), engine.initial_state(2))
+    laws = engine.force(torchs, torch.from_numpy(samples), engine.initial_state(2))
     # 1e-4 of a logit, of full scale and of a logarithm: what float32 leaves after layers in another order of sums.
     np.testing.assert_allclose(parameters, laws.numpy(), rtol=1e-4, atol=1e-4)
     # A logarithm or a rounding may differ: by less than a level, or where the noise falls between two of them.
@@ -133,7 +133,7 @@ def test_running_free_the_samples_stay_with_the_reference_engines(exported: Expo
     mel, noise = inputs(config, network, batch=1, steps=200)
     engine, torchs = ReferenceEngine(network), condition(config, network, mel)[0]
     assert torchs.spread.unique().numel() > 1
-    waveform, _ = engine.generate(torchs, spread_noise(noise, torchs), engine.initial_state(1))
+    waveform = engine.generate(torchs, spread_noise(noise, torchs), engine.initial_state(1))
     samples, _ = client.generate(client.condition(mel.numpy()), noise.numpy())
     np.testing.assert_allclose(samples, waveform.numpy(), atol=1e-3)
 

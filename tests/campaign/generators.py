@@ -421,9 +421,9 @@ class Engines(Generator):
         noise[..., 0] = torch.rand(noise.shape[:2])
         state = engine.initial_state(batch)
         engine.restart(state, int(rng.integers(batch)))
-        waveform, state = engine.generate(conditioning, noise, state)
+        waveform = engine.generate(conditioning, noise, state)
         judge_waveform(waveform, model, 3)
-        laws, _ = engine.force(conditioning, waveform, state)
+        laws = engine.force(conditioning, waveform, state)
         require(bool(laws.isfinite().all()), "laws that are not finite")
 
 

@@ -1,4 +1,4 @@
-"""What an engine is: a deterministic function (weights, conditioning, noise, state) → (waveform, state).
+"""What an engine is: a deterministic function (weights, conditioning, noise, state) → (waveform, state moved on).
 
 Engines hold no random generator, read no files and know no mels: noise comes from `noise.py`, conditioning from
 `WaveNet.condition`. So one engine can be tested against another sample for sample.
@@ -7,14 +7,11 @@ Engines hold no random generator, read no files and know no mels: noise comes fr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from vocoder.model.wavenet import Conditioning, WaveNet
-
-Progress = Callable[[int], None]
 
 
 class Engine(ABC):
@@ -99,9 +96,7 @@ class Engine(ABC):
         state: Any,
         *,
         temperature: float = 1.0,
-        progress: Progress | None = None,
-        consume: bool = False,
-    ) -> tuple[Tensor, Any]:
+    ) -> Tensor:
         """Continue each utterance by the frames of its conditioning.
 
         Any split into calls gives the same bits, and so does any batch that an utterance is part of. Memory beside
@@ -110,28 +105,25 @@ class Engine(ABC):
         Args:
             conditioning: The conditioning of the frames to generate.
             noise: The noise (batch, frames · hop_length, 2), from `draw_noise`, on the network's device.
-            state: The state from `initial_state` or an earlier call, for the same batch. It is left as it was, so that
-                several continuations may start from it.
+            state: The state from `initial_state`, for the same batch. It moves on to after the waveform; take a
+                `copy.deepcopy` before for several continuations.
             temperature: The factor on the spread of every law; positive, 1 samples the model.
-            progress: A function that is called now and then with the number of samples made since the last call, of all
-                utterances.
-            consume: Whether the state that was passed will not be used again, and so need not be copied.
 
         Returns:
-            The waveform (batch, frames · hop_length), float32, and the state after it.
+            The waveform (batch, frames · hop_length), float32.
         """
 
     @abstractmethod
-    def force(self, conditioning: Conditioning, waveform: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def force(self, conditioning: Conditioning, waveform: Tensor, state: Any) -> Tensor:
         """Follow a given waveform instead of drawing one: `WaveNet.forward`, step by step.
 
         Args:
             conditioning: The conditioning of the frames of the waveform.
             waveform: The waveform (batch, frames · hop_length), in [-1, 1).
-            state: The state; see `generate`.
+            state: The state, which moves on; see `generate`.
 
         Returns:
-            The parameters (batch, time, num_parameters) of each sample's law, and the state after the last.
+            The parameters (batch, time, num_parameters) of each sample's law.
         """
 
 

@@ -143,7 +143,7 @@ def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, thr
         with torch_threads(threads):
             wait_for(device)
             begin = time.perf_counter()
-            _, state = engine.generate(conditioning, noise, state, consume=True)
+            engine.generate(conditioning, noise, state)
             wait_for(device)
             return time.perf_counter() - begin
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vocoder.engines.base import Engine, Progress
+from vocoder.engines.base import Engine
 from vocoder.engines.library import (
     ROW,
     Job,
@@ -90,10 +90,6 @@ class Group:
     rows: int
     layout: Layout
     block: npt.NDArray[np.uint8]
-
-    def clone(self) -> Group:
-        """Copy the group, so that the copy may be written to."""
-        return Group.of(self.rows, self.layout, self.block)
 
     @staticmethod
     def of(rows: int, layout: Layout, content: npt.NDArray[np.uint8]) -> Group:
@@ -199,26 +195,22 @@ class NativeEngine(Engine):
         state: list[Group],
         *,
         temperature: float = 1.0,
-        progress: Progress | None = None,
-        consume: bool = False,
-    ) -> tuple[Tensor, list[Group]]:
+    ) -> Tensor:
         self._check_state(state)
         self._check(conditioning, sum(group.rows for group in state), noise=noise)
         waveform = torch.empty(noise.shape[:2], dtype=torch.float32)
-        state = state if consume else [group.clone() for group in state]
         signals = {"noise": noise.detach().float().contiguous(), "waveform": waveform}
-        self._run(conditioning, signals, state, temperature, progress)
-        return waveform, state
+        self._run(conditioning, signals, state, temperature)
+        return waveform
 
-    def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> tuple[Tensor, list[Group]]:
+    def force(self, conditioning: Conditioning, waveform: Tensor, state: list[Group]) -> Tensor:
         """See `Engine.force`."""
         self._check_state(state)
         self._check(conditioning, sum(group.rows for group in state), waveform=waveform)
         parameters = torch.empty(*waveform.shape, self.network.distribution.num_parameters, dtype=torch.float32)
         given, copy = waveform.detach().float().contiguous(), torch.empty(waveform.shape, dtype=torch.float32)
-        state = [group.clone() for group in state]
         self._run(conditioning, {"given": given, "waveform": copy, "parameters": parameters}, state)
-        return parameters, state
+        return parameters
 
     def _run(
         self,
@@ -226,7 +218,6 @@ class NativeEngine(Engine):
         signals: Mapping[str, Tensor],
         state: list[Group],
         temperature: float = 1.0,
-        progress: Progress | None = None,
     ) -> None:
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
         sources = {
@@ -244,8 +235,6 @@ class NativeEngine(Engine):
             took = self._call(state, rows, count, temperature)
             piece = max(16, min(2 * piece, int(count * PIECE_SECONDS / took)))
             position += count
-            if progress is not None:
-                progress(batch * count)
 
     def _check_state(self, state: list[Group]) -> None:
         """Refuse another engine's: the library would read and write beyond its end."""

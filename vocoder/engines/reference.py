@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vocoder.engines.base import Engine, Progress
+from vocoder.engines.base import Engine
 from vocoder.engines.step import State, Step
 from vocoder.model.wavenet import Conditioning, WaveNet
 
@@ -65,18 +65,14 @@ class ReferenceEngine(Engine):
         state: list[State],
         *,
         temperature: float = 1.0,
-        progress: Progress | None = None,
-        consume: bool = False,
-    ) -> tuple[Tensor, list[State]]:
+    ) -> Tensor:
         self._check(conditioning, self._check_state(state, len(conditioning.scale)), noise=noise)
-        state = state if consume else [group.clone() for group in state]
-        return self._run(conditioning, noise, state, temperature, progress), state
+        return self._run(conditioning, noise, state, temperature)
 
-    def force(self, conditioning: Conditioning, waveform: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
+    def force(self, conditioning: Conditioning, waveform: Tensor, state: list[State]) -> Tensor:
         """See `Engine.force`."""
         self._check(conditioning, self._check_state(state, len(conditioning.scale)), waveform=waveform)
-        state = [group.clone() for group in state]
-        return self._run(conditioning, waveform, state, None), state
+        return self._run(conditioning, waveform, state, None)
 
     def _check_state(self, state: list[State], batch: int) -> int:
         """Refuse another engine's; gives of how many utterances it is, which is the batch where it has its groups."""
@@ -100,7 +96,6 @@ class ReferenceEngine(Engine):
         given: Tensor,
         state: list[State],
         temperature: float | None,
-        progress: Progress | None = None,
     ) -> Tensor:
         """Give what `_run_frame` makes of all utterances (batch, time, ...), group after group, each frame by frame."""
         batch, frames = conditioning.scale.shape
@@ -108,11 +103,10 @@ class ReferenceEngine(Engine):
         with torch.autocast(given.device.type, enabled=False):
             for group, first in zip(state, range(0, batch, self.rows), strict=True):
                 rows = torch.arange(first, first + group.rows, device=given.device).clamp(max=batch - 1)
-                made = []
-                for frame in range(frames):
-                    made.append(self._run_frame(*self._select(conditioning, given, rows, frame), group, temperature))
-                    if progress is not None:
-                        progress(min(self.rows, batch - first) * self.network.hop_length)
+                made = [
+                    self._run_frame(*self._select(conditioning, given, rows, frame), group, temperature)
+                    for frame in range(frames)
+                ]
                 kept.append(torch.cat(made, dim=1)[: batch - first])
         return torch.cat(kept)
 

@@ -67,7 +67,7 @@ def teacher_forced_laws(
         piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
         samples = given[:, start * hop_length : (start + piece.frames) * hop_length]
         with torch.inference_mode():
-            laws, state = engine.force(piece, samples, state)
+            laws = engine.force(piece, samples, state)
         yield laws, samples
 
 

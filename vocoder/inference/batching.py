@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from vocoder.engines import Engine
-from vocoder.engines.base import Progress
 from vocoder.inference.sampler import PIECE_FRAMES, Place, Sampler
 from vocoder.model.wavenet import FRAME_PARTS, PARTS, Conditioning
+
+Progress = Callable[[int], None]
 
 TURN_FRAMES = 16  # generated, at least, between two looks at who has ended; those who end earlier make a surplus
 
@@ -102,7 +103,7 @@ def run_side_by_side(
     while busy:
         turn = choose_turn([slots[row].frames_left for row in busy])
         conditioning = Conditioning.join([slot.next_frames(turn) for slot in slots])
-        waveform, state = sampler.advance(conditioning, [slot.place for slot in slots], state)
+        waveform = sampler.advance(conditioning, [slot.place for slot in slots], state)
         for row in sorted(busy):
             made = slots[row].take(waveform[row])
             if progress is not None:

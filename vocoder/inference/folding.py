@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.engines.base import Progress
-from vocoder.inference.batching import Part, repeat_last_frame
+from vocoder.inference.batching import Part, Progress, repeat_last_frame
 from vocoder.inference.sampler import Place
 from vocoder.model.spectrum import LogPowerSpectrum
 from vocoder.model.wavenet import Conditioning, WaveNet

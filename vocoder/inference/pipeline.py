@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig, VocoderConfig
-from vocoder.engines.base import Progress
 from vocoder.features.frame_map import FrameMap, retime
-from vocoder.inference.batching import Part, run_side_by_side
+from vocoder.inference.batching import Part, Progress, run_side_by_side
 from vocoder.inference.checks import check_made
 from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
 from vocoder.inference.correction import Correction

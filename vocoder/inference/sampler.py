@@ -47,24 +47,23 @@ class Sampler:
         """The device on which waveforms come out."""
         return next(self.engine.network.parameters()).device
 
-    def advance(self, conditioning: Conditioning, places: Sequence[Place], state: Any) -> tuple[Tensor, Any]:
+    def advance(self, conditioning: Conditioning, places: Sequence[Place], state: Any) -> Tensor:
         """Generate the next frames of utterances side by side.
 
         Args:
             conditioning: The conditioning of the frames to generate.
             places: The place of each utterance at which they begin.
-            state: The state after the frames before; it is consumed.
+            state: The state after the frames before, which moves on.
 
         Returns:
-            The waveforms (batch, frames · hop_length), and the state after them.
+            The waveforms (batch, frames · hop_length).
         """
         pieces = []
         for start in range(0, conditioning.frames, PIECE_FRAMES):
             piece = conditioning.slice_frames(start, min(start + PIECE_FRAMES, conditioning.frames))
             noise = self._draw([Place(number, sample + start * self.hop_length) for number, sample in places], piece)
-            waveform, state = self.engine.generate(piece, noise, state, temperature=self.temperature, consume=True)
-            pieces.append(waveform)
-        return torch.cat(pieces, dim=1), state
+            pieces.append(self.engine.generate(piece, noise, state, temperature=self.temperature))
+        return torch.cat(pieces, dim=1)
 
     def _draw(self, places: Sequence[Place], conditioning: Conditioning) -> Tensor:
         law, length = self.engine.network.distribution, conditioning.frames * self.hop_length

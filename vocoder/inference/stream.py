@@ -161,7 +161,7 @@ class Stream:
     def _generate(self, conditioning: Conditioning | None) -> Tensor:
         if conditioning is None:
             return torch.empty(1, 0, dtype=torch.float32, device=self._sampler.device)
-        waveform, self._state = self._sampler.advance(conditioning, [self._place], self._state)
+        waveform = self._sampler.advance(conditioning, [self._place], self._state)
         self._place = Place(self._place.utterance, self._place.sample + waveform.shape[1])
         return waveform
 

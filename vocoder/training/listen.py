@@ -194,8 +194,7 @@ def generate(network: WaveNet, conditioning: list[Conditioning]) -> Tensor:
     engine = create_engine("auto", on_cpu)
     count, time = len(conditioning), joined.frames * network.hop_length
     noise = draw_noise(network.distribution, 0, list(range(count)), 0, time)
-    made, _ = engine.generate(joined, noise, engine.initial_state(count))
-    return made
+    return engine.generate(joined, noise, engine.initial_state(count))
 
 
 def measure(originals: list[Analysis], copies: Tensor) -> dict[str, float]:
