@@ -233,5 +233,5 @@ def test_a_shift_is_in_half_frames(recordings, shift):
 
 def test_a_gain_would_make_a_given_mel_wrong(tmp_path):
     np.save(tmp_path / "demo-01.npy", np.zeros((80, 9), np.float32))
-    with pytest.raises(CorpusError, match=r"data\.gain_db or data\.timbre_db changes that\. Leave it out"):
+    with pytest.raises(CorpusError, match=r"data\.gain_db, timbre_db or speed changes that\. Leave it out"):
         batches(DEMO, mels=str(tmp_path), gain_db=(-6.0, 0.0))

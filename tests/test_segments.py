@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,14 +157,13 @@ def test_an_utterance_comes_up_in_proportion_to_its_length():
     starts = {length: set() for length in lengths}
     counts = dict.fromkeys(lengths, 0)
 
-    def count(utterance: Utterance, start: int, frames: int) -> dict[str, torch.Tensor]:
-        counts[utterance.samples // HOP] += 1
-        starts[utterance.samples // HOP].add(start)
-        return {"waveform": torch.zeros(1)}
+    class Counting(Cut):
+        def __call__(self, utterance: Utterance, start: int, frames: int) -> dict[str, torch.Tensor]:
+            counts[utterance.samples // HOP] += 1
+            starts[utterance.samples // HOP].add(start)
+            return {"waveform": torch.zeros(1)}
 
-    cut = Cut(HOP, (0, 0))
-    segments = RandomSegments(corpus, cut, frames=12, seed=0)
-    segments.cut = count
+    segments = RandomSegments(corpus, Counting(HOP, (0, 0)), frames=12, seed=0)
     for index in range(2000):
         segments[index]
     chi_square = sum((counts[n] - 10 * n) ** 2 / (10 * n) for n in lengths)
@@ -275,6 +275,36 @@ def test_a_random_response_keeps_the_power_and_the_range():
 def test_a_random_response_deviates_by_a_few_decibels(timbre_db):
     with pytest.raises(ValueError, match=r"data\.timbre_db is .*8 has served well"):
         Augmentation(timbre_db=timbre_db)
+
+
+@pytest.mark.parametrize("speed", [-0.1, 0.5, float("nan")])
+def test_a_speed_changes_by_a_share(speed):
+    with pytest.raises(ValueError, match=r"data\.speed is .*0 turns it off"):
+        Augmentation(speed=speed)
+
+
+@pytest.mark.parametrize("file_rate", [8000, 11025])
+def test_a_change_of_speed_changes_pitch_and_length_alike_and_goes_through_to_the_end(tmp_path, file_rate):
+    """Of a sine of 1 kHz: slower by 10 % it has 900 Hz, and the file has as many more frames."""
+    cut = replace(module_and_cut()[1], sample_rate=8000, margin=(0, 0))
+    time = np.arange(2 * file_rate) / file_rate
+    soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), file_rate, subtype="FLOAT")
+    utterance = Utterance("a", tmp_path / "a.wav", samples=16000)
+    heard = set()
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        slow, other = Augmentation(speed=0.1).change_speed(cut, utterance, random)
+        frames = slow.frames(other)
+        item = slow(other, 0, frames)
+        assert item["mask"].all()
+        waveform = item["waveform"][: frames * HOP].numpy()
+        assert float(waveform[-200:].std()) > 0.3  # the sine goes on to the last sample
+        hertz = float(np.diff(np.signbit(waveform[400:-400])).sum()) / 2 / ((len(waveform) - 800) / 8000)
+        assert hertz == pytest.approx(1000 * 16000 / len(waveform), rel=0.005)
+        heard.add(round(hertz / 20))
+    assert min(heard) <= 46
+    assert max(heard) >= 55
+    assert len(heard) >= 9  # of eleven speeds
 
 
 def test_an_augmented_segment_is_a_function_of_seed_and_index_and_cut_as_without(tmp_path):

@@ -50,6 +50,7 @@ class VocoderDataModule(LightningDataModule):
         gain_db: The least and the largest gain of a training segment; see `vocoder.data.segments.Augmentation`.
         timbre_db: The largest standard deviation, in dB, of the random frequency response that each training segment
             gets; what makes strangers of few speakers.
+        speed: The largest change of a training segment's speed, as a share; see `Augmentation`.
         align_polarity: Whether corpora that were recorded upside down are turned; see `vocoder.data.polarity`.
         balance: The power of its length by which one of several corpora or speakers comes up in training: 1 by its
             time, 0 all alike; between, so that a minute of one voice does not drown in an hour of another.
@@ -77,6 +78,7 @@ class VocoderDataModule(LightningDataModule):
         seed: int = 0,
         gain_db: tuple[float, float] = (0.0, 0.0),
         timbre_db: float = 0.0,
+        speed: float = 0.0,
         align_polarity: bool = False,
         balance: float = 1.0,
         speakers: bool = False,
@@ -87,7 +89,7 @@ class VocoderDataModule(LightningDataModule):
         super().__init__()
         self.mels, self.mel_shift, self.margin_frames = mels, mel_shift, margin_frames
         self.roots, self.mel = [root] if isinstance(root, str) else root, mel
-        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]), timbre_db)
+        self.balance, self.augmentation = balance, Augmentation((gain_db[0], gain_db[1]), timbre_db, speed)
         self.align_polarity = align_polarity
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.segment_frames, self.validation_frames = segment_frames, validation_frames
@@ -136,7 +138,7 @@ class VocoderDataModule(LightningDataModule):
         """Give the utterances that have a mel, with it."""
         if self.augmentation != Augmentation():
             raise CorpusError(
-                "A given mel is of the recording as it is, but data.gain_db or data.timbre_db changes that. "
+                "A given mel is of the recording as it is, but data.gain_db, timbre_db or speed changes that. "
                 "Leave it out."
             )
         named = [bool(u.mel) for utterances in corpora.values() for u in utterances]
