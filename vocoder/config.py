@@ -246,16 +246,19 @@ class NetworkConfig:
     The dilated layers may run once for several samples (`samples_per_step`); a small *sample network* then runs once
     for each, and reads what the layers have not seen yet: the samples that were just drawn.
 
+    In brackets stand the names of r9y9/wavenet_vocoder, and after a stroke ParallelWaveGAN's, where they are others.
+    (Of a `MelConfig` both call `hop_length`, `n_mels` and `f_min` hop_size, num_mels and fmin.)
+
     Attributes:
-        samples_per_step: The number of samples that one step of the dilated layers makes (G); more than one needs
-            linear prediction.
+        samples_per_step: The number of samples that one step of the dilated layers makes (G); it divides `hop_length`,
+            and more than one needs linear prediction.
         residual_channels: The width of the stream that runs through all layers (x).
         gate_channels: The width before the gate: half filter, half gate; even.
-        skip_channels: The width of the sum of all layers' outputs (s).
+        skip_channels: The width of the sum of all layers' outputs (s) (skip_out_channels / skip_channels).
         kernel_size: The number of taps of each dilated convolution, at least 2.
-        dilation_cycles: The number of cycles: how often the dilations 1, 2, 4, … are run through ("stacks" elsewhere).
-        layers_per_cycle: The number of dilations in one cycle ("layers / stacks" elsewhere).
-        conditioning_channels: The width of the mel after the context network (h).
+        dilation_cycles: The number of cycles: how often the dilations 1, 2, 4, … are run through (stacks).
+        layers_per_cycle: The number of dilations in one cycle (layers divided by stacks).
+        conditioning_channels: The width of the mel after the context network (h) (cin_channels / aux_channels).
         context_frames: The number of mel frames on each side that the context network sees.
         upsampling_taps: The number of frames from which one sample's conditioning is interpolated; odd.
         residual_scale: The factor on x after each layer; r9y9 uses sqrt(1/2).
@@ -266,7 +269,7 @@ class NetworkConfig:
         linear_prediction_order: The number of past samples of the linear predictor read from the mel; 0 for a plain
             WaveNet.
         num_speakers: The size of the speaker table; 0 for a single voice.
-        speaker_channels: The width of a speaker's embedding (g).
+        speaker_channels: The width of a speaker's embedding (g) (gin_channels).
         distribution: The law of one sample.
     """
 
@@ -445,7 +448,8 @@ class VocoderConfig:
         waveform: The kind of waveform that it was trained to generate.
         sampling: The numbers by which a waveform departs from what its laws give.
         speakers: The names of its voices, in the order of the network's speaker table; empty for a single voice, and
-            for several that have numbers only.
+            for several that have numbers only. Data, checkpoint, bundle and `infer` speak of names; a row of the table
+            is looked up where a tensor is made, and data that come later are looked up too, never numbered anew.
     """
 
     mel: MelConfig = field(default_factory=MelConfig)

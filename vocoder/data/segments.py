@@ -1,4 +1,8 @@
-"""Audio cut for training: which segment comes at which index is a function of the seed, so that a run can go on."""
+"""Audio cut for training: which segment comes at which index is a function of the seed, so that a run can go on.
+
+A run is one epoch, counted in steps. A segment also brings the seed of the noise that training adds to its past: noise
+follows from the segment, not from a generator's state, so a run that goes on hears the same.
+"""
 
 from __future__ import annotations
 

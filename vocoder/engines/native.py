@@ -1,4 +1,10 @@
-"""The native engine: the same network in C++ on the CPU, faster than real time. Its inside is in `native/`."""
+"""The native engine: the same network in C++ on the CPU, faster than real time. Its inside is in `native/`.
+
+Outputs lie in vector lanes and each sum runs over its inputs in their order, so that a row's result depends neither on
+the vector's width nor on how many rows are multiplied together. Fixed-point sums are exact: a row's weights are scaled
+so that none overflows. Processors' own approximations are not used. Hence one utterance alone and 64 in a batch, AVX2
+and AMX, give the same samples of the same conditioning, which is torch's, and may round differently on another CPU.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +123,8 @@ class NativeEngine(Engine):
         network: The network, in eval mode, on the CPU.
         precision: The precision of the matrix products; all else is float32. `fp32`: as the reference up to rounding.
             `int16`, `w8a16` (8-bit weights, 16-bit activations) and `int8`: fixed point, a scale for each row of
-            weights and each vector of activations, sums exact in 32 bits. `bf16`: for matrix units. `auto` is `w8a16`.
+            weights and each vector of activations, sums exact in 32 bits. `bf16`: for matrix units. `auto` is `w8a16`,
+            which on real speech needs 0.0001 bits per sample more than fp32 (`int8` 0.005).
         threads: The largest number of threads; if None, one for each physical core that this process may use.
 
     Attributes:

@@ -107,7 +107,10 @@ Meter = tuple[Measure, Callable[[Analysis, Analysis], float]]
 
 
 class Undefined(Exception):  # noqa: N818 - an answer, no error
-    """A measure has no value for a pair; the message says why, in half a sentence."""
+    """A measure has no value for a pair; the message says why, in half a sentence.
+
+    Never NaN: the pair is left out of that mean only, counted, and explained on the page.
+    """
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:

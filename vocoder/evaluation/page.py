@@ -1,4 +1,7 @@
-"""The listening page: all of an evaluation in one file that opens anywhere, sound included."""
+"""The listening page: all of an evaluation in one file that opens anywhere, sound included.
+
+The page draws its pictures from the sound that it holds: what is seen is what is heard, and no image is stored.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ def assemble(
 ) -> str:
     """Put a page together from static parts and data; it needs nothing else, and runs nothing else.
 
-    Browsers open no modules from disk, so scripts are put in one after the other and share one scope.
+    Its content security policy names the hash of each script, and allows no other and no network. Browsers open no
+    modules from disk, so scripts are put in one after the other and share one scope.
 
     Args:
         template: The name of its HTML.

@@ -1,6 +1,7 @@
 """Utterances in parallel, a process on each core; what is found of one is a file of its own as soon as it is known.
 
-So a run that was stopped, even killed, goes on where it was.
+The file appears whole, tables and pages are made from these files, and an utterance's noise follows from its place in
+the split: so a run that was stopped, even killed, goes on where it was.
 """
 
 from __future__ import annotations

