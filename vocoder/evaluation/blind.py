@@ -18,8 +18,9 @@ from scipy.signal import ellip, sosfiltfilt
 from torch import Tensor
 
 from vocoder.evaluation.page import assemble
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Utterance, write_whole
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Utterance
 from vocoder.features.audio import load_audio, to_levels
+from vocoder.files import write_whole
 
 REFERENCE = "original, named"  # the recording once more, which MUSHRA names; the other one is hidden among the copies
 ANCHOR = "anchor-3.5kHz"

@@ -15,8 +15,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vocoder.evaluation.records import Evaluation, Utterance, write_whole
+from vocoder.evaluation.records import Evaluation, Utterance
 from vocoder.evaluation.stopwatch import describe_spent
+from vocoder.files import write_whole
 
 PARTS = Path(__file__).parent / "pages"
 STYLES = ("base.css", "report.css")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -120,17 +119,6 @@ class Evaluation:
     def to_json(self) -> str:
         """As text; NaN, which JSON does not have, is an error."""
         return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, indent=1)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_evaluation(folder: Path) -> Evaluation:

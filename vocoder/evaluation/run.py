@@ -25,9 +25,10 @@ from vocoder.evaluation.blind import write_blind_test
 from vocoder.evaluation.bootstrap import interval
 from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, Copier, Setting
 from vocoder.evaluation.page import write_page
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, Utterance, write_whole
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, Utterance
 from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown
 from vocoder.evaluation.workers import Job, copy_all, read_record
+from vocoder.files import write_whole
 from vocoder.inference.bundle import some
 from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
@@ -228,7 +229,7 @@ def hash_weights(model: Vocoder) -> str:
 def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
     """Take a folder that is empty or holds a part of the same evaluation; what a killed run half wrote is removed."""
     plan_file = request.output / "plan.json"
-    foreign = [path.name for path in request.output.glob("*") if not path.name.startswith(".plan.json.")]
+    foreign = [path.name for path in request.output.glob("*") if not path.name.startswith(".plan.")]
     if foreign and not plan_file.is_file():
         raise ValueError(
             f"--output-dir must be empty or hold an evaluation, but {request.output} holds {sorted(foreign)[0]}. "
@@ -249,7 +250,7 @@ def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
     for folder in FOLDERS:
         for leftover in (request.output / folder).rglob(".*.part*"):
             leftover.unlink()
-    for leftover in (*request.output.glob(".plan.json.*.part"), *request.output.glob(".metrics.*.part")):
+    for leftover in (*request.output.glob(".plan.*.part*"), *request.output.glob(".metrics.*.part*")):
         leftover.unlink()
 
 

@@ -24,7 +24,8 @@ from vocoder.data.corpora import CorpusError, check_file
 from vocoder.data.corpora import Utterance as Recording
 from vocoder.engines.native import physical_cores
 from vocoder.evaluation.copies import Copier, Setting
-from vocoder.evaluation.records import Utterance, to_utterance, write_whole
+from vocoder.evaluation.records import Utterance, to_utterance
+from vocoder.files import write_whole
 
 
 @dataclass(frozen=True)

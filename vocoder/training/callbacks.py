@@ -68,7 +68,9 @@ class WholeFiles(TorchCheckpointIO):
         """Write a file."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")  # what a kill leaves is overwritten by the next one
+        # One name for all processes (unlike `vocoder.files.replacing`): what a kill leaves is as large as a checkpoint,
+        # and is overwritten by the next one.
+        temporary = path.with_name(f".{path.name}.part")
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
