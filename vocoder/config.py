@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from vocoder.constants import DECIBELS
+
 Config = TypeVar("Config")
 
 
@@ -192,7 +194,7 @@ class MelConfig:
     @property
     def log_factor(self) -> float:
         """The factor that turns a natural logarithm into this dialect's logarithm."""
-        return {"ln": 1.0, "log10": 1 / math.log(10), "db": 20 / math.log(10)}[self.log]
+        return {"ln": 1.0, "log10": 1 / math.log(10), "db": DECIBELS}[self.log]
 
     @property
     def log_floor(self) -> float:

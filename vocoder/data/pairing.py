@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.mels import GivenMels
 from vocoder.features.audio import load_audio
@@ -82,7 +83,7 @@ def compare_pair(utterance: Utterance, mels: GivenMels) -> Pairing:
         raise ValueError(f"{utterance.mel}: fewer than {COMMON} frames, too few to be compared with its recording.")
     lag, correlation, ours, theirs = laid
     nepers = (ours - theirs).mean(dim=1) * torch.as_tensor(mels.dialect.scale, dtype=torch.float64)
-    level = float(nepers.mean()) * 20 / math.log(10) / mels.dialect.log_factor / mels.dialect.power
+    level = float(nepers.mean()) * DECIBELS / mels.dialect.log_factor / mels.dialect.power
     expected = len(waveform) // mels.dialect.hop_length + (mels.dialect.framing == "centered")
     dynamics = float(ours.std() / theirs.std().clamp(min=1e-9))
     return Pairing(given.shape[1], expected, lag / 2, correlation, dynamics, level)

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.features.band_map import is_other_window, needs_estimate
-from vocoder.features.expectation import DECIBELS, expected_error
+from vocoder.features.expectation import expected_error
 from vocoder.features.frame_map import period
 from vocoder.features.values import denormalise, faintest, guard, log_area, normalise, nothing
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.features.band_map import BandMap, needs_estimate
 from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.frame_map import period, retime
@@ -17,7 +18,6 @@ from vocoder.features.values import faintest
 
 RATE, SECONDS = 48_000, 0.2  # of each sound; a period, so that any rate gets the very same sound
 EVERY = 4  # of a sound's frames is enough
-DECIBELS = 20 / math.log(10)  # in a neper
 PEAK = 0.5  # of full scale
 RANGE_DB = 60.0  # below the loudest band; what is fainter is not heard beside it
 SOFTER_DB = 20.0  # than at that peak: recordings that are not levelled, and quiet syllables of those that are

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
+from vocoder.constants import HIGHEST_HZ, LOWEST_HZ
 from vocoder.model.spectrum import LogPowerSpectrum
 
-LOWEST_HZ, HIGHEST_HZ = 60.0, 550.0  # of voices
 ENVELOPE_HZ = 660.0  # smoothing that leaves formants and takes harmonics away
 RESOLVED_HZ = 1200.0  # above, bands are too wide to show single harmonics
 

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
+from vocoder.constants import LEVELS
 from vocoder.features.filterbank import analysis_window
 from vocoder.model.spectrum import LogPowerSpectrum
 
 LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
 WHITE_NOISE = 1e-4  # -40 dB: bounds the dynamic range that the recursion has to resolve
-LEVEL_VARIANCE = 1 / 12 / 32_768**2  # of rounding to 16 bits: no excitation is smaller
+LEVEL_VARIANCE = 1 / 12 / LEVELS**2  # of rounding to 16 bits: no excitation is smaller
 
 
 class LinearPredictor(nn.Module):

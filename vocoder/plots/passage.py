@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder.constants import LEVELS
 from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
 from vocoder.inference.checks import check_speaker
 from vocoder.inference.vocoder import Vocoder
-from vocoder.model.distributions import LEVELS, MuLawCategorical, OutputDistribution
+from vocoder.model.distributions import MuLawCategorical, OutputDistribution
 from vocoder.model.wavenet import Conditioning
 
 
