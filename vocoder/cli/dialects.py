@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vocoder.cli.table import WIDTH, align, wrap
+from vocoder.columns import WIDTH, align, wrap
 from vocoder.config import MelConfig
 from vocoder.features.comparison import Fit, say
 from vocoder.features.conversion import compare, resolve_dialect

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vocoder.cli.extras import needing
-from vocoder.cli.table import align
+from vocoder.columns import align
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.layouts import corpus_name, describe_foreign, read_corpus, read_transcripts
 from vocoder.data.manifest import SUFFIXES, write_manifest

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vocoder.columns import align
 from vocoder.config import VocoderConfig
 from vocoder.engines.contenders import Contender, Plan, engine_contenders
 from vocoder.engines.limits import Limits, cpu_name, measure_limits
@@ -146,12 +147,7 @@ def format_rows(rows: Sequence[Row]) -> str:
     """Align a table of rows: multiply-adds of a sample, weight bytes of a step of all streams; the first peer is 1."""
     lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
     columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    aligned_columns = [
-        [cell.ljust(width) if index < 4 else cell.rjust(width) for cell in column]
-        for index, (column, width) in enumerate(zip(columns, widths, strict=True))
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in zip(*aligned_columns, strict=True))
+    return "\n".join(align(list(zip(*columns, strict=True)), right=range(4, len(columns))))
 
 
 def _count(number: int | None) -> str:

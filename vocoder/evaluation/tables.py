@@ -7,6 +7,7 @@ import io
 import statistics
 from collections.abc import Sequence
 
+from vocoder.columns import pad
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Rendition, Total
 
 BY_SPEAKER = ("nll_bits", "log_mel_db", "periodicity_rmse", "pesq_wb")  # measures that a table by speaker has room for
@@ -70,9 +71,7 @@ def _mean(values: Sequence[float | None], digits: int) -> str:
 
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Align a Markdown table so that it can be read as it is: the first row heads it, the second rules it off."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join(lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in pad(rows))
 
 
 def _title(measure: Measure) -> str:

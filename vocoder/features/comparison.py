@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from vocoder.columns import align
 from vocoder.config import MelConfig
 from vocoder.constants import DECIBELS
 from vocoder.features.band_map import is_other_window, needs_estimate
@@ -88,11 +89,9 @@ class Fit:
         title = f"{self.names[0]} → {self.names[1]}: {self.summary}"
         if not self.differences:
             return title
-        rows = [("field", *self.names), *((d.field, *d.values) for d in self.differences)]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        cells = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-        remarks = ("what becomes of it", *(d.remark for d in self.differences))
-        return "\n".join([title, "", *(f"  {cell}  {remark}" for cell, remark in zip(cells, remarks, strict=True))])
+        head = ("field", *self.names, "what becomes of it")
+        lines = align([head, *((d.field, *d.values, d.remark) for d in self.differences)])
+        return "\n".join([title, "", *(f"  {line}" for line in lines)])
 
     @property
     def summary(self) -> str:
