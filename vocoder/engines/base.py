@@ -1,4 +1,4 @@
-"""What an engine is: a deterministic function (weights, conditioning, noise, state) → (waveform, state).
+"""The interface of engines: a deterministic function (weights, conditioning, noise, state) → (waveform, state).
 
 Engines hold no random generator, read no files and know no mels: noise comes from `noise.py`, conditioning from
 `WaveNet.condition`. So one engine can be tested against another sample for sample.

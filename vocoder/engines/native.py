@@ -39,8 +39,8 @@ PIECE_SECONDS = 0.04  # of one call into the library, between which Ctrl-C is he
 TRIAL = 16  # of so many calls for a single stream, one tries whether a second thread helps, or would
 
 
-class Pace:
-    """How fast a single stream runs with and without a second thread.
+class HelperTrial:
+    """The speeds of a single stream with and without a second thread, each tried now and then.
 
     Two threads that hand each other every sample need two cores at the same time: on a busy machine they are slower
     than one. So both ways are tried now and then, and the faster one taken; the bits are the same.
@@ -51,7 +51,7 @@ class Pace:
         self.speed = {True: 0.0, False: 0.0}  # samples per second, by whether there is a helper
 
     def choose(self) -> bool:
-        """Whether the next call shall have a helper."""
+        """Say whether the next call shall have a helper."""
         self.calls += 1
         faster = self.speed[True] >= self.speed[False]
         return faster if self.calls % TRIAL and self.calls != 2 else not faster
@@ -140,7 +140,7 @@ class NativeEngine(Engine):
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)
         self.threads = threads or physical_cores()
-        self._pace, self._at_work, self._lock = Pace(), 0, Lock()
+        self._helper_trial, self._at_work, self._lock = HelperTrial(), 0, Lock()
         self.instruction_set = chosen_instruction_set()
         library = load_library()
         assert library is not None  # or there would be an obstacle
@@ -268,7 +268,7 @@ class NativeEngine(Engine):
         self, frames: Mapping[str, npt.NDArray[np.generic]], samples: Mapping[str, npt.NDArray[np.generic]],
         position: int, batch: int
     ) -> npt.NDArray[np.void]:  # fmt: skip
-        """Where each utterance's arrays go on from a sample."""
+        """Give the places where each utterance's arrays go on from a sample."""
         frame, phase = divmod(position, self.network.hop_length)
         rows = np.zeros(batch, dtype=ROW)
         for sources, index in ((frames, frame), (samples, position)):
@@ -287,19 +287,19 @@ class NativeEngine(Engine):
         ]
         with self._alone() as alone:  # beside others, a helper takes the core that another stream is on
             single = alone and len(rows) == 1 and self.threads > 1
-            helper = single and self._pace.choose()
+            helper = single and self._helper_trial.choose()
             started = time.perf_counter()
             for first in range(0, len(jobs), self.threads):
                 some = jobs[first : first + self.threads]
                 self._library.vocoder_run(self._model, (Job * len(some))(*some), len(some), helper)
             took = max(time.perf_counter() - started, 1e-6)
         if single:
-            self._pace.note(helper, samples / took)
+            self._helper_trial.note(helper, samples / took)
         return took
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Whether no other thread is in the library with this engine at the beginning of a call."""
+        """Say whether no other thread is in the library with this engine at the beginning of a call."""
         with self._lock:
             self._at_work += 1
             alone = self._at_work == 1
@@ -368,7 +368,7 @@ def list_weights(network: WaveNet) -> list[Tensor]:
         weights += [layer.W, layer.V, layer.bias]
         if layer.residual is not None:
             weights += [layer.residual.weight, layer.residual.bias]
-        else:  # nobody reads the last layer's
+        else:  # the last layer's residual output is never read
             half, channels = network.config.gate_channels // 2, network.config.residual_channels
             weights += [layer.W.new_zeros(channels, half), layer.W.new_zeros(channels)]
     weights += [network.skip.weight, network.skip.bias, network.output_1.weight, network.output_1.bias]

@@ -90,7 +90,7 @@ class ReferenceEngine(Engine):
         return batch if rows == self._group_rows(batch) else sum(rows)
 
     def _fits(self, rows: int) -> bool:
-        """Whether a group may be of so many rows."""
+        """Say whether a group may be of so many rows."""
         return rows == ROWS
 
     @torch.inference_mode()

@@ -41,7 +41,7 @@ class State:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """How much each row remembers: slots of the layers, channels of each, samples, excitations."""
+        """Give the sizes of what each row remembers: slots of the layers, channels of each, samples, excitations."""
         slots, _, channels = self.layer_inputs.shape
         return slots, channels, self.waveform.shape[1], self.excitation.shape[1]
 

@@ -40,7 +40,7 @@ template <class P> struct Layers {
       for (int c = 0; c < half; c += W) P::put_gate(z.at(r), c, gate(load(a + c), load(a + half + c)));
   }
 
-  // x ← (x + W_res z + b_res) · residual_scale, which is in the weights; nobody reads the last layer's.
+  // x ← (x + W_res z + b_res) · residual_scale, which is in the weights; the last layer's is never read.
   void add_residual(int l) const {
     if (l + 1 == m.shape.layers) return;
     const float *bias = m.layers[l].residual_bias;
