@@ -20,7 +20,7 @@ from torch import Tensor
 from vocoder.config import MelConfig
 from vocoder.constants import DECIBELS
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.mels import GivenMels
+from vocoder.data.given_mels import GivenMels
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.mel import LogMelSpectrogram

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.mels import GivenMels
+from vocoder.data.given_mels import GivenMels
 from vocoder.data.reading import read_stretch
 
 Item = dict[str, Tensor]
@@ -29,8 +29,8 @@ MOST_TIMBRE_DB = 20.0  # beyond it nothing of a voice is left
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The settings by which a piece is taken out of an utterance.
+class SegmentCutter:
+    """A function that takes a piece out of an utterance, by these settings.
 
     Attributes:
         hop_length: The number of samples per frame; a piece begins and ends between frames.
@@ -170,7 +170,7 @@ class RandomSegments(Dataset[Item]):
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        cut: Cut,
+        cut: SegmentCutter,
         *,
         frames: int,
         seed: int,
@@ -187,7 +187,7 @@ class RandomSegments(Dataset[Item]):
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __getitem__(self, index: int) -> Item:
-        """Cut a segment: the items of `Cut`, and `seed` (), from which the noise that training adds to it follows."""
+        """Cut a segment: a `SegmentCutter`'s items, and `seed` (), from which the noise that training adds follows."""
         random = np.random.default_rng((self.seed, index))
         chosen = self._choose(random)
         item = self.cut(self.utterances[chosen], int(random.integers(self.starts[chosen])), self.frames)
@@ -206,7 +206,7 @@ class RandomSegments(Dataset[Item]):
 class WholeUtterances(Dataset[Item]):
     """Each utterance once, from its beginning, at most `max_frames` long: what validation and test measure."""
 
-    def __init__(self, utterances: Sequence[Utterance], cut: Cut, *, max_frames: int) -> None:
+    def __init__(self, utterances: Sequence[Utterance], cut: SegmentCutter, *, max_frames: int) -> None:
         self.utterances, self.cut, self.max_frames = utterances, cut, max_frames
 
     def __len__(self) -> int:
@@ -217,7 +217,7 @@ class WholeUtterances(Dataset[Item]):
         return self.cut(utterance, 0, min(self.cut.frames(utterance), self.max_frames))
 
 
-class Continuing(Sampler[int]):
+class ResumableSampler(Sampler[int]):
     """The indices of a whole run, entered where an interrupted one stopped.
 
     Its length is the whole run's, as Lightning counts batches from the run's beginning.

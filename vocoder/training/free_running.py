@@ -71,10 +71,10 @@ def free_copies(network: WaveNet, conditioning: Conditioning, noise: Tensor) -> 
     rollout = Rollout(network, conditioning, noise)
     made = rollout.waveform.to(noise.device)
     _, location, log_scale = network(made, conditioning).unbind(-1)
-    return Made.apply(location + log_scale.exp() * noise, made, rollout)  # type: ignore[no-untyped-call]
+    return FreeCopies.apply(location + log_scale.exp() * noise, made, rollout)  # type: ignore[no-untyped-call]
 
 
-class Made(torch.autograd.Function):
+class FreeCopies(torch.autograd.Function):
     """The samples that were made; to those that the laws give for them goes the gradient, through all of the future."""
 
     @staticmethod

@@ -67,7 +67,7 @@ class Clip:
     start: int
 
 
-class Listen(Callback):
+class SampleClips(Callback):
     """At each validation, clips of held-out utterances, made freely from silence as one batch, are measured and kept.
 
     Logged are the means of `val/pesq` (if it is installed), `val/periodicity_error`, `val/voicing_error` and
