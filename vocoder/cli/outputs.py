@@ -1,4 +1,4 @@
-"""Where what a command makes is put: beside its input, in a folder, or in a file; what is refused before any work."""
+"""The places of a command's results: beside its input, in a folder, or in a file; what is refused before any work."""
 
 from __future__ import annotations
 

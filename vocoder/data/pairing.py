@@ -1,4 +1,4 @@
-"""Whether mels belong to the recordings beside them: of which dialect they are, and by how many frames they are off.
+"""A check that mels belong to the recordings beside them: their dialect, and the frames by which they are off.
 
 A recording's own mel is computed at every half hop and laid over the given one. Where they agree best tells the shift,
 how they then differ the dialect; each known one is computed and tried. Of 32 recordings of six speakers, with a

@@ -58,7 +58,7 @@ class Engine(ABC):
 
     @abstractmethod
     def step_cost(self, rows: int) -> float:
-        """Time of a step of so many utterances side by side, roughly, in a unit of the engine's own."""
+        """Estimate the time of a step of `rows` utterances side by side, in a unit of the engine's own."""
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:

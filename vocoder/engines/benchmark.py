@@ -63,7 +63,7 @@ def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan
 
 
 def calibrate(case: BenchCase, seconds: float, progress: Callable[[], object]) -> int:
-    """Frames of a run that takes about so many seconds; runs at least once, and so warms up."""
+    """Find the frames of a run that takes about `seconds`; runs at least once, and so warms up."""
     frames, target = 1, seconds / 10
     elapsed = case.run(frames)
     if elapsed < target:  # the first run paid for much that a later one does not: measure again

@@ -36,7 +36,7 @@ from vocoder.model.wavenet import Conditioning, WaveNet
 
 ROWS = 32  # of one thread: enough to reuse each weight many times, few enough for the second-level cache
 PIECE_SECONDS = 0.04  # of one call into the library, between which Ctrl-C is heard
-TRIAL = 16  # of so many calls for a single stream, one tries whether a second thread helps, or would
+TRIAL = 16  # of this many calls for a single stream, one tries whether a second thread helps, or would
 
 
 class HelperTrial:

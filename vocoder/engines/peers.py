@@ -50,7 +50,7 @@ class Peer:
     work: Work | None = None
 
     def make_case(self, name: str, streams: int, threads: int) -> BenchCase:
-        """Ready to run, so many utterances side by side."""
+        """Make it ready to run, for a number of utterances side by side."""
         longest = UTTERANCE_SECONDS * self.sample_rate // self.hop_length
 
         @torch.inference_mode()

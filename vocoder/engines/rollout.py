@@ -20,7 +20,7 @@ from vocoder.engines.library import RolloutJob, chosen_instruction_set, library_
 from vocoder.engines.native import describe, list_weights, shape_obstacle
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-LANES = 16  # rows come in multiples of so many: the widest vector's
+LANES = 16  # rows come in multiples of it: the widest vector's
 BOUND = 20.0  # times a row's own r.m.s., which few samples reach: beyond, free running is chaotic
 
 

@@ -1,4 +1,4 @@
-"""How loud: speech, pauses, and what goes beyond full scale."""
+"""Errors of level: of speech, of pauses, and samples at full scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far apart two spectra are, frame by frame. Nothing is aligned: copy synthesis keeps every frame in its place."""
+"""Distances between two spectra, frame by frame. Nothing is aligned: copy synthesis keeps every frame in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of an evaluation goes."""
+"""The time that an evaluation takes, by what it goes into."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def read_record(output: Path, job: Job) -> Utterance | str:
 
 
 def is_done(copier: Copier, job: Job) -> bool:
-    """Whether all was found, or what another vocoder's folder lacked is still not there."""
+    """Say whether all was found, or what another vocoder's folder lacked is still not there."""
     if not record_path(copier.setting.output, job).is_file():
         return False
     found = read_record(copier.setting.output, job)

@@ -1,4 +1,4 @@
-"""What differs between two dialects, and what becomes of it when a mel goes from one to the other."""
+"""The differences between two dialects, and their effect when a mel goes from one to the other."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Fit:
-    """What becomes of mels of one dialect where those of another are wanted. True if that needs no permission.
+    """The effect of converting mels of one dialect to those of another. True if that needs no permission.
 
     Attributes:
         names: The names of source and target, to be read.
@@ -172,7 +172,7 @@ def _delay(source: MelConfig, target: MelConfig) -> int:
 
 
 def say_lag(delay: int) -> str:
-    """How many samples a waveform is late or early, to be read."""
+    """Say by how many samples a waveform is late or early."""
     return f"lags by {delay} samples" if delay > 0 else f"comes {-delay} samples early"
 
 

@@ -1,4 +1,4 @@
-"""What other projects mean by "mel": named dialects, each read in the project's own source."""
+"""The mels of other projects: named dialects, each read in the project's own source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Dialect:
 
     Attributes:
         mel: Its numbers.
-        about: Whose it is, in a line.
+        about: The projects that use it, in a line.
         source: Where the numbers were read: the project, and the file in it.
         aliases: Other names of the very same dialect.
         statistics: What goes from model to model is usually normalised by each band's mean and deviation in a corpus,

@@ -1,4 +1,4 @@
-"""How far a `BandMap` will be off, estimated without a corpus, by trying it on synthetic speech."""
+"""The expected error of a `BandMap`, found without a corpus, by trying it on synthetic speech."""
 
 from __future__ import annotations
 

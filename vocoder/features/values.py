@@ -1,4 +1,4 @@
-"""What becomes of a band on its way into a mel, once there is a filterbank's sum: guard, logarithm, shift and scale."""
+"""The way of a band from the filterbank's sum into a mel, and back: guard, logarithm, shift and scale."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def _and_stats(name: str) -> str:
 
 
 def _levels_to_caller() -> int:
-    """How far up the stack of calls our users begin, for a warning that `warn_of_other_dialects` gives."""
+    """Say how far up the stack of calls our users begin, for a warning that `warn_of_other_dialects` gives."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_globals.get("__name__", "").startswith("vocoder."):
         frame, level = frame.f_back, level + 1

@@ -79,7 +79,7 @@ class PitchLag(nn.Module):
         return torch.fft.irfft((level - envelope) * comb_window)[:, self.shortest : self.longest + 1]
 
     def _tilt(self, level: Tensor, frequency: Tensor) -> Tensor:
-        """How much steeper than `TILT` the spectrum falls (frames, 1); 0 where the mel holds nothing of a band."""
+        """Measure how much steeper than `TILT` the spectrum falls (frames, 1); 0 where the mel lacks a band."""
         mel = self.log_power.mel
         lowest, highest = (edge * mel.sample_rate / mel.filterbank_rate for edge in (mel.f_min, mel.f_max))
         low, high = (

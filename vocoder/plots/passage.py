@@ -128,7 +128,7 @@ def log_density(distribution: OutputDistribution, parameters: Tensor, amplitudes
 
 
 def level_widths(distribution: OutputDistribution, amplitudes: Tensor) -> Tensor:
-    """How much amplitude the level of each amplitude stands for; of any shape."""
+    """Give the width of the level of each amplitude; of any shape."""
     if not isinstance(distribution, MuLawCategorical):
         return torch.full_like(amplitudes, 1 / LEVELS)
     level = distribution.encode(amplitudes)

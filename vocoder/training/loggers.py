@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a metrics file always, and Weights & Biases or TensorBoard beside it."""
+"""The loggers of a run: a metrics file always, and Weights & Biases or TensorBoard beside it."""
 
 from __future__ import annotations
 
