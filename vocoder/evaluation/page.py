@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vocoder.evaluation.records import Evaluation, Utterance
+from vocoder.evaluation.records import Evaluation, UtteranceRecord
 from vocoder.evaluation.stopwatch import describe_spent
 from vocoder.files import write_whole
 
@@ -114,18 +114,18 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
     if "spent" in evaluation.facts:
         summary["facts"]["spent"] = describe_spent(evaluation.facts["spent"])
     for utterance in summary["utterances"]:
-        for rendition in utterance["systems"].values():
-            del rendition["f0"]
+        for output in utterance["systems"].values():
+            del output["f0"]
     return summary
 
 
-def _sound(folder: Path, utterance: Utterance) -> dict[str, Any]:
+def _sound(folder: Path, utterance: UtteranceRecord) -> dict[str, Any]:
     """Give the audio and F0 of each system that has a copy."""
     return {
         system: {
-            "audio": inline_audio(folder / rendition.audio),
-            "f0": [None if hertz is None else round(hertz, 1) for hertz in rendition.f0],
+            "audio": inline_audio(folder / output.audio),
+            "f0": [None if hertz is None else round(hertz, 1) for hertz in output.f0],
         }
-        for system, rendition in utterance.systems.items()
-        if rendition.audio is not None
+        for system, output in utterance.systems.items()
+        if output.audio is not None
     }

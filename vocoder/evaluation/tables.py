@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 from vocoder.columns import pad
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Rendition, Total
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, SystemOutput, Total
 
 BY_SPEAKER = ("nll_bits", "log_mel_db", "periodicity_rmse", "pesq_wb")  # measures that a table by speaker has room for
 
@@ -21,8 +21,8 @@ def to_csv(evaluation: Evaluation) -> str:
     several = any(utterance.speaker for utterance in evaluation.utterances)
     writer.writerow(["utterance", *(["speaker"] if several else []), "seconds", "system", *keys])
     for utterance in evaluation.utterances:
-        for system, rendition in utterance.systems.items():
-            values = [rendition.measures.get(key) for key in keys]
+        for system, output in utterance.systems.items():
+            values = [output.measures.get(key) for key in keys]
             who = [utterance.speaker] if several else []
             writer.writerow([utterance.id, *who, f"{utterance.seconds:.3f}", system, *values])
     return text.getvalue()
@@ -59,8 +59,8 @@ def speakers_to_markdown(evaluation: Evaluation) -> str:
     return align(rows) + "\n"
 
 
-def _median_f0(renditions: Sequence[Rendition]) -> str:
-    voiced = [hertz for rendition in renditions for hertz in rendition.f0 if hertz is not None]
+def _median_f0(outputs: Sequence[SystemOutput]) -> str:
+    voiced = [hertz for output in outputs for hertz in output.f0 if hertz is not None]
     return f"{statistics.median(voiced):.0f}" if voiced else "n/a"
 
 
