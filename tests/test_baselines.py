@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vocoder.config import MelConfig
 from vocoder.evaluation.analysis import Analysis
-from vocoder.evaluation.baselines import Renderings, griffin_lim
+from vocoder.evaluation.baselines import CopyFolder, griffin_lim
 from vocoder.evaluation.spectral import log_mel_distance
 from vocoder.features.audio import save_audio
 from vocoder.features.mel import LogMelSpectrogram
@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_copies_are_found_by_id_in_a_tree_or_flat(folder: Path) -> None:
-    others = Renderings("other", folder)
+    others = CopyFolder("other", folder)
     assert others.find("a/one") == folder / "a/one.wav"
     assert others.find("b/two") == folder / "two.flac"
     assert others.find("three") is None
@@ -71,14 +71,14 @@ def test_copies_are_found_by_id_in_a_tree_or_flat(folder: Path) -> None:
 
 
 def test_a_copy_that_could_be_of_two_utterances_is_refused(folder: Path) -> None:
-    others = Renderings("other", folder)
+    others = CopyFolder("other", folder)
     others.check(["a/one", "b/one", "b/two", "three"])
     with pytest.raises(ValueError, match=r"two.flac of other could be the copy of b/two or of c/two. Put copies"):
         others.check(["a/one", "b/two", "c/two"])
 
 
 def test_a_copy_is_cut_or_filled_to_the_recording_s_length(folder: Path) -> None:
-    others = Renderings("other", folder)
+    others = CopyFolder("other", folder)
     assert others.load("two", RATE, 1050, slack=64).shape == (1050,)
     filled = others.load("two", RATE, 1150, slack=64)
     assert filled.shape == (1150,)
@@ -97,11 +97,11 @@ def test_a_copy_is_cut_or_filled_to_the_recording_s_length(folder: Path) -> None
 )
 def test_a_copy_that_cannot_be_compared_says_why(folder: Path, utterance: str, samples: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Renderings("other", folder).load(utterance, RATE, samples, slack=64)
+        CopyFolder("other", folder).load(utterance, RATE, samples, slack=64)
 
 
 def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--compare other needs a folder of audio, but in .* no file ends in .*\.wav"):
-        Renderings("other", tmp_path)
+        CopyFolder("other", tmp_path)
     with pytest.raises(ValueError, match="--compare other needs a folder of audio, but there is none at"):
-        Renderings("other", tmp_path / "none")
+        CopyFolder("other", tmp_path / "none")

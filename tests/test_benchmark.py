@@ -15,7 +15,7 @@ from conftest import DISTRIBUTIONS, tiny_config, tiny_network
 from vocoder.cli import main
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.contenders import Plan, default_threads, engine_contenders
+from vocoder.engines.bench_cases import Plan, default_threads, engine_cases
 from vocoder.engines.library import load_library
 from vocoder.engines.limits import (
     block_length,
@@ -191,21 +191,21 @@ def test_the_machine_has_limits_in_every_precision(precision: str) -> None:
 
 def test_threads_are_all_cores_and_powers_of_two_below(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, expected in ((1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))):
-        monkeypatch.setattr("vocoder.engines.contenders.physical_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("vocoder.engines.bench_cases.physical_cores", lambda cores=cores: cores)
         assert default_threads() == expected
 
 
 def test_a_run_leaves_torchs_threads_as_they_were() -> None:
     before, network = torch.get_num_threads(), tiny_network()
-    (contender,) = engine_contenders("tiny", tiny_config(), network, Plan(engines=("torch",), threads=(before + 1,)))
-    assert contender.run(1) > 0
+    (case,) = engine_cases("tiny", tiny_config(), network, Plan(engines=("torch",), threads=(before + 1,)))
+    assert case.run(1) > 0
     assert torch.get_num_threads() == before
 
 
 def test_voices_of_several_speakers_can_be_timed() -> None:
     config = tiny_config(num_speakers=3)
-    for contender in engine_contenders("tiny", config, tiny_network(config), Plan(engines=("auto",), streams=(2,))):
-        assert contender.run(2) > 0
+    for case in engine_cases("tiny", config, tiny_network(config), Plan(engines=("auto",), streams=(2,))):
+        assert case.run(2) > 0
 
 
 R9Y9 = """

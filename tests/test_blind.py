@@ -21,7 +21,7 @@ from vocoder.cli import main
 from vocoder.evaluation.answers import read_answers, read_key
 from vocoder.evaluation.blind import ANCHOR, REFERENCE, UTTERANCES, low_pass, write_blind_test
 from vocoder.evaluation.listening import summarise
-from vocoder.evaluation.records import Evaluation, Rendition, Utterance
+from vocoder.evaluation.records import Evaluation, SystemOutput, UtteranceRecord
 
 pytest_plugins = ["browser"]
 
@@ -35,14 +35,14 @@ def make_evaluation(
     """Utterances of 0.3 s of noise, each system's its own; Griffin-Lim has none of the missing."""
     generator, utterances = np.random.default_rng(0), []
     for id_ in ids:
-        renditions = {}
+        outputs = {}
         for system, loudness in SYSTEMS.items():
             audio = f"audio/{system}/{id_}.flac"
             (folder / audio).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / audio, 0.1 * generator.standard_normal(RATE * 3 // 10).clip(-1, 1), RATE)
             absent = system == "griffin-lim" and id_ in missing
-            renditions[system] = Rendition(None if absent else audio, f0=[100.0, None], loudness=loudness)
-        utterances.append(Utterance(id_, 0.3, "", renditions))
+            outputs[system] = SystemOutput(None if absent else audio, f0=[100.0, None], loudness=loudness)
+        utterances.append(UtteranceRecord(id_, 0.3, "", outputs))
     return Evaluation(
         facts={}, sample_rate=RATE, f0_seconds=0.01, mel={}, measures=[], systems=list(SYSTEMS), totals={},
         utterances=utterances,

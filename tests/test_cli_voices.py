@@ -10,7 +10,7 @@ import pytest
 
 from conftest import tiny_config, tiny_network
 from vocoder.cli import main
-from vocoder.cli.table import WIDTH, align, wrap
+from vocoder.columns import WIDTH, align, wrap
 from vocoder.inference.models import VOICES, voices
 from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
 

@@ -20,10 +20,10 @@ from peers import PEERS, run_peer
 from renditions import RENDITIONS
 from test_features import speech_like
 from vocoder.config import MelConfig, NetworkConfig
+from vocoder.constants import LOWEST_HZ
 from vocoder.features.audio import load_audio, resample
 from vocoder.features.dialects import CATALOGUE, DIALECTS, guess_dialect
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.model.pitch import LOWEST_HZ
 from vocoder.model.prediction import predict
 from vocoder.model.wavenet import WaveNet
 

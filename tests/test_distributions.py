@@ -12,9 +12,9 @@ from torch import Tensor
 
 import reference
 from vocoder.config import DistributionConfig
+from vocoder.constants import LEVELS
 from vocoder.model.distributions import (
     HIGHEST,
-    LEVELS,
     Gaussian,
     MixtureOfLogistics,
     MuLawCategorical,

@@ -87,8 +87,8 @@ def test_every_utterance_has_every_system_and_every_measure(whole: tuple[Path, E
     keys = {measure.key for measure in found.measures}
     for one in found.utterances:
         assert set(one.systems["model"].measures) == keys
-        for rendition in one.systems.values():
-            assert rendition.audio is None or (folder / rendition.audio).is_file()
+        for output in one.systems.values():
+            assert output.audio is None or (folder / output.audio).is_file()
     assert load_evaluation(folder) == found
     assert len(table(folder)) == 1 + 4 * 4
 

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from runs import WHAT_TRAINING_KNOWS, assert_same, make_corpus, recipe, start, vocoder
 from vocoder.data.corpora import Utterance
-from vocoder.data.segments import Cut, RandomSegments
+from vocoder.data.segments import RandomSegments, SegmentCutter
 from vocoder.training.callbacks import BestCheckpoint
 from vocoder.training.finite import MOST_IN_A_ROW, NAMED, DivergedError, FiniteSteps, is_finite, utterances_of_step
 
@@ -142,7 +142,7 @@ def test_a_step_s_utterances_are_those_that_its_segments_are_cut_from(tmp_path):
     for level in range(20):
         soundfile.write(tmp_path / f"{level}.wav", np.full(800, level / 32), 8000, subtype="PCM_16")
     utterances = [Utterance(str(level), tmp_path / f"{level}.wav", 800) for level in range(20)]
-    segments = RandomSegments(utterances, Cut(16, (0, 0)), frames=4, seed=0)
+    segments = RandomSegments(utterances, SegmentCutter(16, (0, 0)), frames=4, seed=0)
     heard = [round(float(segments[index]["waveform"].mean()) * 32) for index in range(32)]
     loader = SimpleNamespace(dataset=segments, batch_size=2)
     trainer = SimpleNamespace(train_dataloader=loader, world_size=2, accumulate_grad_batches=1, global_step=3)

@@ -24,7 +24,7 @@ from conftest import DISTRIBUTIONS, tiny_config, tiny_mel_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
 from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
 from vocoder.engines.library import find_library, instruction_sets, load_library
-from vocoder.engines.native import Pace, describe
+from vocoder.engines.native import HelperTrial, describe
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 SETS = instruction_sets()
@@ -163,7 +163,7 @@ def test_two_threads_on_one_stream_give_the_bits_of_one(
     engine = NativeEngine(network, precision, 2)
     conditioning, noise, waveforms = condition(network, config, 1, 20), noise_for(network, 1, 20), []
     for helper in (False, True):
-        monkeypatch.setattr(Pace, "choose", lambda self, helper=helper: helper)
+        monkeypatch.setattr(HelperTrial, "choose", lambda self, helper=helper: helper)
         waveforms.append(in_pieces(engine, conditioning, noise, [1, 2, 9]))
     assert torch.equal(*waveforms)
 
@@ -198,19 +198,19 @@ def test_a_restarted_row_of_a_grouped_network_has_forgotten_all(instruction_set:
     assert not torch.equal(waveform[0], anew[0])
 
 
-def test_the_pace_keeps_to_the_faster_way_and_tries_the_other_now_and_then() -> None:
+def test_trials_keep_to_the_faster_way_and_try_the_other_now_and_then() -> None:
     for faster in (True, False):
-        pace, chosen = Pace(), []
+        trial, chosen = HelperTrial(), []
         for _ in range(160):
-            chosen.append(pace.choose())
-            pace.note(chosen[-1], 2.0 if chosen[-1] is faster else 1.0)
+            chosen.append(trial.choose())
+            trial.note(chosen[-1], 2.0 if chosen[-1] is faster else 1.0)
         assert 8 <= chosen.count(not faster) <= 14
 
 
 @needs_library
 def test_a_stream_beside_others_runs_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     network, config, asked = tiny_network(), tiny_config(), []
-    monkeypatch.setattr(Pace, "choose", lambda self: bool(asked.append(True)))
+    monkeypatch.setattr(HelperTrial, "choose", lambda self: bool(asked.append(True)))
     engine = NativeEngine(network, threads=2)
     conditioning, noise = condition(network, config, 1), noise_for(network, 1)
     with engine._alone() as first, engine._alone() as second:
@@ -221,11 +221,11 @@ def test_a_stream_beside_others_runs_on_one_thread(monkeypatch: pytest.MonkeyPat
     assert asked
 
 
-def test_one_slow_call_does_not_change_the_pace() -> None:
-    pace, chosen = Pace(), []
+def test_one_slow_call_does_not_change_the_choice() -> None:
+    trial, chosen = HelperTrial(), []
     for call in range(48):
-        chosen.append(pace.choose())
-        pace.note(chosen[-1], 0.1 if call == 20 else 1.3 if chosen[-1] else 1.0)
+        chosen.append(trial.choose())
+        trial.note(chosen[-1], 0.1 if call == 20 else 1.3 if chosen[-1] else 1.0)
     assert chosen.count(False) == 4  # the trials, one of them early
 
 

@@ -17,7 +17,7 @@ import soundfile
 
 from vocoder.config import to_dict
 from vocoder.evaluation.page import PARTS, inline_audio, inline_json, read_part, write_page
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Rendition, Total, Utterance
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, SystemOutput, Total, UtteranceRecord
 
 from conftest import tiny_mel_config  # isort: skip
 
@@ -39,11 +39,11 @@ def tone(hertz: float, amplitude: float = 0.5) -> np.ndarray:
     return amplitude * np.sin(2 * np.pi * hertz * np.arange(round(SECONDS * RATE)) / RATE)
 
 
-def rendition(folder: Path, name: str, waveform: np.ndarray, loudness: float, **measures: float | None) -> Rendition:
+def output(folder: Path, name: str, waveform: np.ndarray, loudness: float, **measures: float | None) -> SystemOutput:
     path = folder / "audio" / f"{name}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, waveform, RATE)
-    return Rendition(f"audio/{name}.flac", measures, {}, [None, 200.0, 201.0, None] * 25, loudness)
+    return SystemOutput(f"audio/{name}.flac", measures, {}, [None, 200.0, 201.0, None] * 25, loudness)
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def long_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
 def evaluation(tmp_path: Path) -> Evaluation:
     """Two utterances; of the second, one system has no copy and another has no PESQ."""
     first = {
-        ORIGINAL: rendition(tmp_path, "a0", tone(200), -20.0),
-        "wavenet": rendition(tmp_path, "a1", tone(300, 0.25), -26.0, nll=5.0, distance=2.0, pesq=3.0, level=-6.0),
-        "griffin-lim": rendition(tmp_path, "a2", tone(400), -20.0, distance=3.0, pesq=2.0, level=0.5),
+        ORIGINAL: output(tmp_path, "a0", tone(200), -20.0),
+        "wavenet": output(tmp_path, "a1", tone(300, 0.25), -26.0, nll=5.0, distance=2.0, pesq=3.0, level=-6.0),
+        "griffin-lim": output(tmp_path, "a2", tone(400), -20.0, distance=3.0, pesq=2.0, level=0.5),
     }
     second = {
-        ORIGINAL: rendition(tmp_path, "b0", tone(500), -20.0),
-        "wavenet": rendition(tmp_path, "b1", tone(600), -20.0, nll=6.0, distance=1.0, pesq=None, level=1.0),
-        "griffin-lim": Rendition(None, problems={"audio": "there is no file."}),
+        ORIGINAL: output(tmp_path, "b0", tone(500), -20.0),
+        "wavenet": output(tmp_path, "b1", tone(600), -20.0, nll=6.0, distance=1.0, pesq=None, level=1.0),
+        "griffin-lim": SystemOutput(None, problems={"audio": "there is no file."}),
     }
     second["wavenet"].problems["pesq"] = "no speech was found"
     totals = {
@@ -88,7 +88,7 @@ def evaluation(tmp_path: Path) -> Evaluation:
         measures=MEASURES,
         systems=SYSTEMS,
         totals=totals,
-        utterances=[Utterance("b/10", SECONDS, "ten", first), Utterance("b/9", SECONDS, HOSTILE, second)],
+        utterances=[UtteranceRecord("b/10", SECONDS, "ten", first), UtteranceRecord("b/9", SECONDS, HOSTILE, second)],
     )
 
 
@@ -242,7 +242,7 @@ def test_an_utterance_without_a_copy_shows_and_plays_the_rest(opened: Any) -> No
 
 def test_an_evaluation_without_recordings_still_shows_its_copies(page: Any, tmp_path: Path, evaluation: Any) -> None:
     for one in evaluation.utterances:
-        one.systems[ORIGINAL] = Rendition(None)
+        one.systems[ORIGINAL] = SystemOutput(None)
     page.goto(write_page(tmp_path, evaluation).as_uri())
     page.wait_for_selector("figure")
     assert page.locator("figcaption strong").all_inner_texts() == ["wavenet", "griffin-lim"]

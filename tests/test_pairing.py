@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from vocoder.config import MelConfig, NetworkConfig
 from vocoder.data.corpora import CorpusError, Utterance
+from vocoder.data.given_mels import SLACK, GivenMels, find_mels, lay_beside
 from vocoder.data.layouts import read_corpus
-from vocoder.data.mels import SLACK, GivenMels, find_mels, lay_beside
 from vocoder.data.pairing import RELATED, check_pairs, compare_pair
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import DIALECTS

@@ -15,7 +15,7 @@ from vocoder.config import MelConfig
 from vocoder.data.corpora import Utterance
 from vocoder.data.layouts import read_corpus
 from vocoder.data.polarity import estimate_polarity
-from vocoder.data.segments import Cut
+from vocoder.data.segments import SegmentCutter
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 RATE, MEL = 22_050, MelConfig()
@@ -55,7 +55,7 @@ def test_what_says_nothing_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_an_utterance_is_read_by_its_polarity(tmp_path: Path) -> None:
-    utterance, cut = write_vowel(tmp_path / "a.wav", 1.0), Cut(256, (0, 0))
+    utterance, cut = write_vowel(tmp_path / "a.wav", 1.0), SegmentCutter(256, (0, 0))
     upright, turned = (cut(one, 3, 2)["waveform"] for one in (utterance, replace(utterance, polarity=-1)))
     assert upright.abs().max() > 0.01
     assert (turned == -upright).all()

@@ -13,7 +13,7 @@ import torch
 
 from conftest import tiny_config, tiny_mel_config
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.segments import Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
+from vocoder.data.segments import Augmentation, RandomSegments, ResumableSampler, SegmentCutter, WholeUtterances
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.training.module import VocoderModule
 
@@ -33,10 +33,10 @@ def read(utterance: Utterance) -> torch.Tensor:
     return torch.from_numpy(soundfile.read(utterance.path, dtype="float32", always_2d=True)[0].mean(axis=1))
 
 
-def module_and_cut(framing: str = "half_hop", edges: str = "reflect", **changes) -> tuple[VocoderModule, Cut]:
+def module_and_cut(framing: str = "half_hop", edges: str = "reflect", **changes) -> tuple[VocoderModule, SegmentCutter]:
     config = tiny_config(mel=tiny_mel_config(framing=framing, edges=edges, **changes))
     module = VocoderModule(config.mel, config.network)
-    return module, Cut(HOP, module.margin, edges)
+    return module, SegmentCutter(HOP, module.margin, edges)
 
 
 def batch_of(item: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -157,7 +157,7 @@ def test_an_utterance_comes_up_in_proportion_to_its_length():
     starts = {length: set() for length in lengths}
     counts = dict.fromkeys(lengths, 0)
 
-    class Counting(Cut):
+    class Counting(SegmentCutter):
         def __call__(self, utterance: Utterance, start: int, frames: int) -> dict[str, torch.Tensor]:
             counts[utterance.samples // HOP] += 1
             starts[utterance.samples // HOP].add(start)
@@ -175,16 +175,16 @@ def test_an_utterance_comes_up_in_proportion_to_its_length():
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_the_processes_of_a_run_share_its_segments_without_overlap(world_size):
-    seen = [list(Continuing(12, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    seen = [list(ResumableSampler(12, rank=rank, world_size=world_size)) for rank in range(world_size)]
     assert sorted(index for part in seen for index in part) == list(range(12))
-    assert {len(part) for part in seen} == {len(Continuing(12, rank=0, world_size=world_size))}
+    assert {len(part) for part in seen} == {len(ResumableSampler(12, rank=0, world_size=world_size))}
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_entering_a_run_in_the_middle_continues_the_same_sequence(world_size):
     for rank in range(world_size):
-        whole = list(Continuing(24, rank=rank, world_size=world_size))
-        rest = Continuing(24, done=8, rank=rank, world_size=world_size)
+        whole = list(ResumableSampler(24, rank=rank, world_size=world_size))
+        rest = ResumableSampler(24, done=8, rank=rank, world_size=world_size)
         assert list(rest) == whole[8 // world_size :]
         assert len(rest) == len(whole)  # Lightning counts from the beginning of the run
 
@@ -333,7 +333,7 @@ def test_a_corpus_comes_up_in_proportion_to_a_power_of_its_time(balance, shares)
     """A tenth of the time by itself, a quarter by its root, half if all are alike; within a corpus by length."""
     lengths = {"small": (40, 60), "large": (300, 600)}
     corpus = [Utterance(f"{name}/{n}", Path("unread"), n * HOP, name) for name in lengths for n in lengths[name]]
-    segments = RandomSegments(corpus, Cut(HOP, (0, 0)), frames=4, seed=0, balance=balance)
+    segments = RandomSegments(corpus, SegmentCutter(HOP, (0, 0)), frames=4, seed=0, balance=balance)
     drawn = np.diff(segments.cumulative, prepend=0)
     assert drawn[:2].sum() == pytest.approx(shares[0])
     assert drawn[2:].sum() == pytest.approx(shares[1])

@@ -48,7 +48,7 @@ from vocoder.service.app import Service  # noqa: E402
 from vocoder.service.load import load  # noqa: E402
 from vocoder.service.server import Server, make_server  # noqa: E402
 from vocoder.service.sounds import PatientResponse  # noqa: E402
-from vocoder.service.studio import Studio  # noqa: E402
+from vocoder.service.synthesizer import Synthesizer  # noqa: E402
 
 FRAMES = 100
 NPY = "application/x-npy"
@@ -520,13 +520,13 @@ def test_a_client_that_dies_frees_its_place(model: Vocoder, mel: Tensor, monkeyp
 
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    push = Studio.push
+    push = Synthesizer.push
 
-    async def slowly(self: Studio, *arguments: Any) -> bytes:
+    async def slowly(self: Synthesizer, *arguments: Any) -> bytes:
         await asyncio.sleep(seconds)
         return await push(self, *arguments)
 
-    monkeypatch.setattr(Studio, "push", slowly)
+    monkeypatch.setattr(Synthesizer, "push", slowly)
 
 
 def test_a_client_that_sends_nothing_loses_its_place(model: Vocoder, mel: Tensor) -> None:
@@ -546,7 +546,7 @@ def test_a_client_that_takes_nothing_loses_its_place(
     async def flood(*_: Any) -> bytes:
         return bytes(2**23)  # more than sockets hold
 
-    monkeypatch.setattr(Studio, "push", flood)
+    monkeypatch.setattr(Synthesizer, "push", flood)
     with serving(model, idle=1) as service, service.connect(max_size=None, max_queue=1) as client:
         client.send("{}")
         client.recv()

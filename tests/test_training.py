@@ -18,7 +18,7 @@ pytest.importorskip("lightning")
 from runs import Diary, make_corpus, recipe, vocoder
 from vocoder.config import NetworkConfig
 from vocoder.data.layouts import read_corpus
-from vocoder.data.segments import Cut, RandomSegments, WholeUtterances
+from vocoder.data.segments import RandomSegments, SegmentCutter, WholeUtterances
 from vocoder.inference.models import load_model
 from vocoder.training import callbacks
 from vocoder.training.callbacks import Throughput, WholeFiles
@@ -45,7 +45,7 @@ def trainer_of(steps: int) -> SimpleNamespace:
 
 def batch_for(model: VocoderModule, root: Path, size: int = 2) -> dict[str, torch.Tensor]:
     corpus = [type(u)(u.id, u.path, soundfile.info(u.path).frames) for u in read_corpus(make_corpus(root))]
-    segments = RandomSegments(corpus, Cut(16, model.margin), frames=16, seed=0)
+    segments = RandomSegments(corpus, SegmentCutter(16, model.margin), frames=16, seed=0)
     items = [segments[index] for index in range(size)]
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
@@ -179,7 +179,7 @@ def test_validation_weighs_each_sample_alike(tmp_path):
     logged = []
     model.log = lambda name, value, **options: logged.append((name, options["batch_size"]))
     corpus = [type(u)(u.id, u.path, soundfile.info(u.path).frames) for u in read_corpus(make_corpus(tmp_path))]
-    for item in WholeUtterances(corpus[:2], Cut(16, model.margin), max_frames=1000):
+    for item in WholeUtterances(corpus[:2], SegmentCutter(16, model.margin), max_frames=1000):
         model.validation_step({name: value.unsqueeze(0) for name, value in item.items()}, 0)
     assert logged == [(name, frames * 16) for frames in (187, 212) for name in ("val/nll", "val/nll_bits")]
 

@@ -11,6 +11,7 @@
 The rooms of the package, in the order in which the signal flows:
 
     config      what a mel means and what the network looks like: `MelConfig`, `NetworkConfig`
+    formats     what the numbers of a stored model mean
     features    audio files, waveform → mel, and mels of one dialect → another's
     model       the network: mel and past samples → the law of the next sample
     engines     generation, sample by sample
@@ -20,6 +21,7 @@ The rooms of the package, in the order in which the signal flows:
     evaluation  measures, a page to listen to, blind tests
     training    the Lightning module and the command `fit`
     interop     other projects' models and pipelines
+    service     synthesis over HTTP and WebSockets
     cli         the command line
 
 Importing this loads nothing of training: neither Lightning nor wandb, librosa or torchaudio.

@@ -11,8 +11,8 @@ import torch
 
 from vocoder.cli.info import describe_instruction_sets
 from vocoder.config import NETWORKS, VocoderConfig
+from vocoder.engines.bench_cases import Plan, default_threads
 from vocoder.engines.benchmark import format_rows, run_benchmark
-from vocoder.engines.contenders import Plan, default_threads
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
 from vocoder.engines.peers import PEERS

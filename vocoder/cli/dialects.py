@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vocoder.cli.table import WIDTH, align, wrap
+from vocoder.columns import WIDTH, align, wrap
 from vocoder.config import MelConfig
 from vocoder.features.comparison import Fit, say
 from vocoder.features.conversion import compare, resolve_dialect
@@ -18,7 +18,7 @@ from vocoder.features.dialects import CATALOGUE, DIALECTS, Dialect
 from vocoder.inference.hub import is_hub_id
 from vocoder.inference.models import load_model, voices
 
-LEGEND = "From the row to the column: = exactly, ≈ but for silence, 0.9 approximately and so many dB off, · not at all."
+LEGEND = "From the row to the column: = exactly, ≈ but for silence, 0.9 approximately and 0.9 dB off, · not at all."
 
 
 def add_dialects(commands: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from vocoder.cli.extras import needing
-from vocoder.cli.table import wrap
+from vocoder.columns import wrap
 from vocoder.data.corpora import split
 from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio

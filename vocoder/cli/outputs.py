@@ -1,8 +1,7 @@
-"""Where what a command makes is put: beside its input, in a folder, or in a file; what is refused before any work."""
+"""The places of a command's results: beside its input, in a folder, or in a file; what is refused before any work."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from vocoder.cli.inputs import COPY, is_mel
 from vocoder.data.layouts import AUDIO_SUFFIXES
 from vocoder.features.audio import FORMATS
+from vocoder.files import replacing
 
 
 def place_waveforms(
@@ -102,9 +102,5 @@ def make_folders(outputs: Mapping[Path, Path]) -> None:
 
 def write_mel(path: Path, mel: Tensor) -> None:
     """Write a `.npy` file, which appears whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part.npy")
-    try:
-        np.save(temporary, mel.numpy())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, mel.numpy())

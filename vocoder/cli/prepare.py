@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vocoder.cli.extras import needing
-from vocoder.cli.table import align
+from vocoder.columns import align
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.layouts import corpus_name, describe_foreign, read_corpus, read_transcripts
 from vocoder.data.manifest import SUFFIXES, write_manifest
@@ -93,7 +93,7 @@ def _lay_over(
 ) -> list[Utterance]:
     """Look at each pair of recording and mel, and say what is the matter; gives the recordings with a fit one."""
     with needing("train", "Looking at mels"):
-        from vocoder.data.mels import GivenMels, find_layout, find_mels, lay_beside
+        from vocoder.data.given_mels import GivenMels, find_layout, find_mels, lay_beside
         from vocoder.data.pairing import compare_all, describe_fault, guess, judge
     dialect, pairs = resolve_dialect(options.dialect, None), utterances
     if options.mels is not None:

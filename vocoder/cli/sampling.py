@@ -33,7 +33,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--correction-passes", type=int, metavar="N", help=passes)
     parser.add_argument("--engine", default="auto", help="auto for the fastest")
     parser.add_argument("--precision", default="auto", help="of the engine's products; auto for the fastest good one")
-    parser.add_argument("--threads", type=int, help="at most so many; the physical cores if left out")
+    parser.add_argument("--threads", type=int, help="the largest number of threads; the physical cores if left out")
     parser.add_argument("--speaker", help="name of the voice (index, where they have none), for models of several")
     parser.add_argument("--dialect", help="what the mels mean, if not the model's own; `vocoder dialects` lists them")
     parser.add_argument("--stats", type=read_stats, metavar="FILE|MEAN,SCALE", help=STATS)

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from vocoder.cli.table import wrap
+from vocoder.columns import wrap
 from vocoder.inference.models import VOICES, load_model, voices
 from vocoder.inference.vocoder import DEFAULT_MODEL
 

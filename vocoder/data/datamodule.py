@@ -22,11 +22,18 @@ from vocoder.data.corpora import (
     refuse_many,
     split_each,
 )
+from vocoder.data.given_mels import GivenMels, find_layout, find_mels, lay_beside
 from vocoder.data.layouts import find_speakers, name_speakers, read_corpora
-from vocoder.data.mels import GivenMels, find_layout, find_mels, lay_beside
 from vocoder.data.pairing import check_pairs
 from vocoder.data.polarity import estimate_polarity
-from vocoder.data.segments import ENDLESS, Augmentation, Continuing, Cut, RandomSegments, WholeUtterances
+from vocoder.data.segments import (
+    ENDLESS,
+    Augmentation,
+    RandomSegments,
+    ResumableSampler,
+    SegmentCutter,
+    WholeUtterances,
+)
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.bundle import some
 from vocoder.inference.checks import list_names
@@ -97,7 +104,7 @@ class VocoderDataModule(LightningDataModule):
         reach = margin_frames * mel.hop_length
         self.speaker_names = tuple(speaker_names) or (find_speakers(self.roots) if speakers else ())
         margin = (reach + left, reach + right)
-        self.cut = Cut(mel.hop_length, margin, mel.edges, self.speaker_names, sample_rate=mel.sample_rate)
+        self.cut = SegmentCutter(mel.hop_length, margin, mel.edges, self.speaker_names, sample_rate=mel.sample_rate)
         self.splits: dict[str, list[Utterance]] = {}
 
     def setup(self, stage: str) -> None:
@@ -206,7 +213,7 @@ class VocoderDataModule(LightningDataModule):
             augmentation=self.augmentation,
         )
         per_step = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
-        sampler = Continuing(
+        sampler = ResumableSampler(
             trainer.max_steps * per_step if trainer.max_steps > 0 else ENDLESS,
             done=trainer.global_step * per_step,
             rank=trainer.global_rank,

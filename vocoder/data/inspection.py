@@ -53,7 +53,7 @@ class Recording:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is to be heard."""
+        """Say whether nothing is to be heard."""
         return math.isinf(self.level_db)
 
 

@@ -1,4 +1,4 @@
-"""Which files a corpus consists of, and who speaks in them, in the layouts that people have.
+"""The files of a corpus, and who speaks in them, in the layouts that people have.
 
 - LJSpeech: `metadata.csv` beside `wavs/<id>.<any audio extension>`. A first line that names the columns,
   `id|speaker|text`, makes it say who speaks.

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vocoder.data.corpora import PARTS, CorpusError, Utterance, stays_inside
+from vocoder.files import replacing
 
 SUFFIXES = (".csv", ".jsonl")
 COLUMNS = ("audio", "mel", "speaker", "split", "text", "id")
@@ -75,12 +76,8 @@ def write_manifest(file: Path, utterances: Sequence[Utterance], texts: dict[str,
         writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
+    with replacing(file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _to_row(folder: Path, utterance: Utterance, text: str) -> Row:

@@ -1,4 +1,4 @@
-"""Which way up a corpus was recorded: microphones and amplifiers turn a waveform upside down, and nobody hears it.
+"""The polarity of a corpus: microphones and amplifiers turn a waveform upside down, which is not heard.
 
 The glottis closes once per period, and the pulse that it gives the vocal tract has one sign. So the excitation of
 speech is skewed, to the side that the recording chain has chosen. A network that learns from several corpora has less

@@ -1,4 +1,8 @@
-"""Audio cut for training: which segment comes at which index is a function of the seed, so that a run can go on."""
+"""Audio cut for training: which segment comes at which index is a function of the seed, so that a run can go on.
+
+A run is one epoch, counted in steps. A segment also brings the seed of the noise that training adds to its past: noise
+follows from the segment, not from a generator's state, so a run that goes on hears the same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.mels import GivenMels
+from vocoder.data.given_mels import GivenMels
 from vocoder.data.reading import read_stretch
 from vocoder.features.audio import resampled_length
 
@@ -28,8 +32,8 @@ MOST_TIMBRE_DB = 20.0  # beyond it nothing of a voice is left
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The settings by which a piece is taken out of an utterance.
+class SegmentCutter:
+    """A function that takes a piece out of an utterance, by these settings.
 
     Attributes:
         hop_length: The number of samples per frame; a piece begins and ends between frames.
@@ -137,7 +141,9 @@ class Augmentation:
                 "0.1 is two semitones either way, 0 turns it off."
             )
 
-    def change_speed(self, cut: Cut, utterance: Utterance, random: np.random.Generator) -> tuple[Cut, Utterance]:
+    def change_speed(
+        self, cut: SegmentCutter, utterance: Utterance, random: np.random.Generator
+    ) -> tuple[SegmentCutter, Utterance]:
         """Give an utterance at another speed, and how it is cut: as if its file had another sample rate."""
         steps = round(self.speed * SPEED_STEPS)
         step = int(random.integers(-steps, steps + 1)) if steps else 0
@@ -189,7 +195,7 @@ class RandomSegments(Dataset[Item]):
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        cut: Cut,
+        cut: SegmentCutter,
         *,
         frames: int,
         seed: int,
@@ -205,7 +211,7 @@ class RandomSegments(Dataset[Item]):
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __getitem__(self, index: int) -> Item:
-        """Cut a segment: the items of `Cut`, and `seed` (), from which the noise that training adds to it follows."""
+        """Cut a segment: a `SegmentCutter`'s items, and `seed` (), from which the noise that training adds follows."""
         random = np.random.default_rng((self.seed, index))
         cut, utterance = self.augmentation.change_speed(self.cut, self.utterances[self._choose(random)], random)
         starts = max(1, cut.frames(utterance) - self.frames + 1)
@@ -225,7 +231,7 @@ class RandomSegments(Dataset[Item]):
 class WholeUtterances(Dataset[Item]):
     """Each utterance once, from its beginning, at most `max_frames` long: what validation and test measure."""
 
-    def __init__(self, utterances: Sequence[Utterance], cut: Cut, *, max_frames: int) -> None:
+    def __init__(self, utterances: Sequence[Utterance], cut: SegmentCutter, *, max_frames: int) -> None:
         self.utterances, self.cut, self.max_frames = utterances, cut, max_frames
 
     def __len__(self) -> int:
@@ -236,7 +242,7 @@ class WholeUtterances(Dataset[Item]):
         return self.cut(utterance, 0, min(self.cut.frames(utterance), self.max_frames))
 
 
-class Continuing(Sampler[int]):
+class ResumableSampler(Sampler[int]):
     """The indices of a whole run, entered where an interrupted one stopped.
 
     Its length is the whole run's, as Lightning counts batches from the run's beginning.

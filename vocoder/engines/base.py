@@ -1,4 +1,4 @@
-"""What an engine is: a deterministic function (weights, conditioning, noise, state) → (waveform, state moved on).
+"""The interface of engines: a deterministic function (weights, conditioning, noise, state) → (waveform, next state).
 
 Engines hold no random generator, read no files and know no mels: noise comes from `noise.py`, conditioning from
 `WaveNet.condition`. So one engine can be tested against another sample for sample.
@@ -55,7 +55,7 @@ class Engine(ABC):
 
     @abstractmethod
     def step_cost(self, rows: int) -> float:
-        """Time of a step of so many utterances side by side, roughly, in a unit of the engine's own."""
+        """Estimate the time of a step of `rows` utterances side by side, in a unit of the engine's own."""
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:

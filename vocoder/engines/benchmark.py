@@ -1,4 +1,4 @@
-"""How fast generation is, and how near to what the machine could do: `vocoder bench`.
+"""The speed of generation, and its distance from what the machine could do: `vocoder bench`.
 
 All that is compared runs in turn, round after round, so that a machine whose speed drifts treats all alike; the
 machine's own limits are measured in the same rounds. Only `Engine.generate` is timed: conditioning, noise and states
@@ -14,10 +14,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vocoder.columns import align
 from vocoder.config import VocoderConfig
-from vocoder.engines.contenders import Contender, Plan, engine_contenders
+from vocoder.engines.bench_cases import BenchCase, Plan, engine_cases
 from vocoder.engines.limits import Limits, cpu_name, measure_limits
-from vocoder.engines.peers import peer_contenders
+from vocoder.engines.peers import peer_cases
 from vocoder.model.wavenet import WaveNet
 
 PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while after theirs
@@ -40,43 +41,43 @@ def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan
     Raises:
         ValueError: A combination cannot be run.
     """
-    peers = peer_contenders(plan)
-    contenders = [*engine_contenders(name, config, network, plan), *peers]
-    precisions = dict.fromkeys(contender.precision for contender in contenders)
-    rates: list[list[float]] = [[] for _ in contenders]
+    peers = peer_cases(plan)
+    cases = [*engine_cases(name, config, network, plan), *peers]
+    precisions = dict.fromkeys(case.precision for case in cases)
+    rates: list[list[float]] = [[] for _ in cases]
     limits: dict[str, list[Limits | None]] = {precision: [] for precision in precisions}
-    with tqdm(total=len(contenders) * (plan.repeats + 1), unit=" runs", disable=None, leave=False) as bar:
-        frames = [calibrate(contender, plan.seconds, bar.update) for contender in contenders]
+    with tqdm(total=len(cases) * (plan.repeats + 1), unit=" runs", disable=None, leave=False) as bar:
+        frames = [calibrate(case, plan.seconds, bar.update) for case in cases]
         for _ in range(plan.repeats):
             for precision in precisions:
                 limits[precision].append(measure_limits(precision))
-            for contender, count, own in zip(contenders, frames, rates, strict=True):
+            for case, count, own in zip(cases, frames, rates, strict=True):
                 time.sleep(PAUSE_SECONDS)
-                own.append(count * contender.frame_samples / contender.run(count))
+                own.append(count * case.frame_samples / case.run(count))
                 bar.update()
     rows = []
-    for contender, count, own in zip(contenders, frames, rates, strict=True):
-        row = make_row(contender, own, limits[contender.precision])
-        rows.append({**row, "samples_per_run": count * contender.frame_samples})
-    return _compare(rows, contenders, rates, peers[0].network) if peers else rows
+    for case, count, own in zip(cases, frames, rates, strict=True):
+        row = make_row(case, own, limits[case.precision])
+        rows.append({**row, "samples_per_run": count * case.frame_samples})
+    return _compare(rows, cases, rates, peers[0].network) if peers else rows
 
 
-def calibrate(contender: Contender, seconds: float, progress: Callable[[], object]) -> int:
-    """Frames of a run that takes about so many seconds; runs at least once, and so warms up."""
+def calibrate(case: BenchCase, seconds: float, progress: Callable[[], object]) -> int:
+    """Find the frames of a run that takes about `seconds`; runs at least once, and so warms up."""
     frames, target = 1, seconds / 10
-    elapsed = contender.run(frames)
+    elapsed = case.run(frames)
     if elapsed < target:  # the first run paid for much that a later one does not: measure again
         frames = max(1, round(frames * target / elapsed))
-        elapsed = contender.run(frames)
+        elapsed = case.run(frames)
     progress()
     return max(1, round(frames * seconds / elapsed))
 
 
-def make_row(contender: Contender, rates: Sequence[float], limits: Sequence[Limits | None]) -> Row:
+def make_row(case: BenchCase, rates: Sequence[float], limits: Sequence[Limits | None]) -> Row:
     """Give what was measured of a combination.
 
     Args:
-        contender: The combination.
+        case: The combination.
         rates: The samples per second of all streams together, of each run.
         limits: The machine's, measured in the same rounds.
 
@@ -84,15 +85,15 @@ def make_row(contender: Contender, rates: Sequence[float], limits: Sequence[Limi
         Names and numbers: of rates and limits the medians. Fractions are of the limits of one thread times `threads`;
         they and the limits are None without the native library.
     """
-    work, rate = contender.work, statistics.median(rates)
-    weights = None if work is None else work.weight_bytes / contender.streams
+    work, rate = case.work, statistics.median(rates)
+    weights = None if work is None else work.weight_bytes / case.streams
     multiply_adds = None if work is None else work.multiply_adds
-    row: Row = {key: getattr(contender, key) for key in ("network", "engine", "isa", "precision", "streams", "threads")}
+    row: Row = {key: getattr(case, key) for key in ("network", "engine", "isa", "precision", "streams", "threads")}
     row |= {
         "samples_per_second": round(rate),
         "samples_per_second_min": round(min(rates)),
         "samples_per_second_max": round(max(rates)),
-        "times_real_time": round(rate / contender.sample_rate, 4),
+        "times_real_time": round(rate / case.sample_rate, 4),
         "multiply_adds_per_sample": None if work is None else round(work.multiply_adds),
         "weight_bytes_per_step": None if work is None else round(work.weight_bytes),
     }
@@ -103,20 +104,18 @@ def make_row(contender: Contender, rates: Sequence[float], limits: Sequence[Limi
         ("peak_fraction", "peak_multiply_adds_per_second", peak, multiply_adds),
     ):
         most = statistics.median(values) if values else None
-        row[fraction] = None if most is None or needed is None else round(rate * needed / (most * contender.threads), 4)
+        row[fraction] = None if most is None or needed is None else round(rate * needed / (most * case.threads), 4)
         row[limit] = None if most is None else round(most)
-    return {**row, "machine": contender.machine or cpu_name()}
+    return {**row, "machine": case.machine or cpu_name()}
 
 
-def _compare(
-    rows: Sequence[Row], contenders: Sequence[Contender], rates: Sequence[Sequence[float]], peer: str
-) -> list[Row]:
+def _compare(rows: Sequence[Row], cases: Sequence[BenchCase], rates: Sequence[Sequence[float]], peer: str) -> list[Row]:
     """Add how many times as fast as a peer at as many streams and threads each row is, in seconds of audio: median."""
-    times = [[rate / contender.sample_rate for rate in own] for contender, own in zip(contenders, rates, strict=True)]
-    peers = {(c.streams, c.threads): own for c, own in zip(contenders, times, strict=True) if c.network == peer}
+    times = [[rate / case.sample_rate for rate in own] for case, own in zip(cases, rates, strict=True)]
+    peers = {(c.streams, c.threads): own for c, own in zip(cases, times, strict=True) if c.network == peer}
     compared = []
-    for row, contender, own in zip(rows, contenders, times, strict=True):
-        pairs = zip(own, peers[contender.streams, contender.threads], strict=True)
+    for row, case, own in zip(rows, cases, times, strict=True):
+        pairs = zip(own, peers[case.streams, case.threads], strict=True)
         compared.append({**row, "times_peer": round(statistics.median(one / other for one, other in pairs), 2)})
     return compared
 
@@ -146,12 +145,7 @@ def format_rows(rows: Sequence[Row]) -> str:
     """Align a table of rows: multiply-adds of a sample, weight bytes of a step of all streams; the first peer is 1."""
     lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
     columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    aligned_columns = [
-        [cell.ljust(width) if index < 4 else cell.rjust(width) for cell in column]
-        for index, (column, width) in enumerate(zip(columns, widths, strict=True))
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in zip(*aligned_columns, strict=True))
+    return "\n".join(align(list(zip(*columns, strict=True)), right=range(4, len(columns))))
 
 
 def _count(number: int | None) -> str:

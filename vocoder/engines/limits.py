@@ -1,4 +1,4 @@
-"""What generation takes, in multiply-adds and bytes of weights, and what the machine can do of each.
+"""The cost of generation, in multiply-adds and bytes of weights, and the machine's limit of each.
 
 The first is counted from the configuration, the second measured (`native/probe.h`). `vocoder bench` compares them.
 """
@@ -21,11 +21,11 @@ BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slo
 
 @dataclass(frozen=True)
 class Work:
-    """What generation takes by its own arithmetic.
+    """The cost of generation by its own arithmetic.
 
     Attributes:
-        multiply_adds: For each sample of one stream.
-        weight_bytes: Read from a cache for each sample of all streams.
+        multiply_adds: The number of multiply-adds for each sample of one stream.
+        weight_bytes: The bytes of weights read from a cache for each sample of all streams.
     """
 
     multiply_adds: float
@@ -34,7 +34,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one thread of this machine can do.
+    """The limits of one thread of this machine.
 
     Attributes:
         bytes_per_second: The number of bytes read from the second-level cache in a second.
@@ -50,12 +50,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Weights:
-    """How many weights the matrix products have, from the config alone.
+    """The numbers of weights that the matrix products have, from the config alone.
 
     With R, 2H, S, C channels, C' of the sample network, L layers, G samples a step and O parameters of a law:
 
     Attributes:
-        step: Between a step and the next, L·R·2H + (L-1)·H·R + L·H·S + S·G·C': nobody reads the last layer's x.
+        step: Between a step and the next, L·R·2H + (L-1)·H·R + L·H·S + S·G·C': the last layer's x is never read.
         tap: The weights of one past tap of one layer, R·2H.
         conditioning: L·2H·C.
         inputs: R for each number that a step reads; 0 for mu-law levels, which are looked up.

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vocoder.engines.contenders import Contender, Plan, torch_threads
+from vocoder.engines.bench_cases import BenchCase, Plan, torch_threads
 from vocoder.engines.limits import Work
 
 UTTERANCE_SECONDS = 10
@@ -49,8 +49,8 @@ class Peer:
     padding: int = 0
     work: Work | None = None
 
-    def contend(self, name: str, streams: int, threads: int) -> Contender:
-        """Ready to run, so many utterances side by side."""
+    def make_case(self, name: str, streams: int, threads: int) -> BenchCase:
+        """Make it ready to run, for a number of utterances side by side."""
         longest = UTTERANCE_SECONDS * self.sample_rate // self.hop_length
 
         @torch.inference_mode()
@@ -65,17 +65,17 @@ class Peer:
             return elapsed
 
         samples = streams * self.hop_length
-        return Contender(self.network, name, None, "fp32", streams, threads, samples, self.sample_rate, self.work, run)
+        return BenchCase(self.network, name, None, "fp32", streams, threads, samples, self.sample_rate, self.work, run)
 
 
-def peer_contenders(plan: Plan) -> list[Contender]:
+def peer_cases(plan: Plan) -> list[BenchCase]:
     """One for each peer, streams and threads, in the plan's order.
 
     Raises:
         ValueError: An unknown peer, a folder that does not hold it, or something missing that it needs.
     """
     peers = [(name, peer) for name, checkout in plan.peers.items() for peer in build_peers(name, checkout)]
-    return [peer.contend(name, s, t) for name, peer in peers for t in plan.threads for s in plan.streams]
+    return [peer.make_case(name, s, t) for name, peer in peers for t in plan.threads for s in plan.streams]
 
 
 def build_peers(name: str, checkout: str) -> list[Peer]:
@@ -86,7 +86,7 @@ def build_peers(name: str, checkout: str) -> list[Peer]:
         checkout: The folder with the clone; empty for one that is installed.
 
     Raises:
-        ValueError: See `peer_contenders`.
+        ValueError: See `peer_cases`.
     """
     if name not in PEERS:
         raise ValueError(f"--peer must be of {', '.join(PEERS)}, but is {name!r}. Example: --peer r9y9=/path/to/clone.")

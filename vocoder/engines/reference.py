@@ -12,8 +12,8 @@ from vocoder.engines.base import Engine
 from vocoder.engines.step import State, Step
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-# Utterances are run in groups of exactly so many rows, the last filled up with copies. A matrix product may round
-# differently for another number of rows, and an utterance shall not depend on the company it is in.
+# Utterances are run in groups of exactly this many rows, the last filled up with copies. A matrix product may round
+# differently for another number of rows, and an utterance shall not depend on the other rows of the batch.
 ROWS = 8
 
 
@@ -86,7 +86,7 @@ class ReferenceEngine(Engine):
         return batch if rows == self._group_rows(batch) else sum(rows)
 
     def _fits(self, rows: int) -> bool:
-        """Whether a group may be of so many rows."""
+        """Say whether a group may have a number of rows."""
         return rows == ROWS
 
     @torch.inference_mode()

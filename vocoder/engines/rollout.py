@@ -1,4 +1,10 @@
-"""Free running with a gradient: segments made sample by sample, and what a loss says of them, brought back in time."""
+"""Free running with a gradient: segments made sample by sample, and what a loss says of them, brought back in time.
+
+A parallel pass alone cannot give that gradient: it ignores that the network corrects itself, and points 75° off.
+Autograd through thousands of steps takes twenty times as long as `native/rollout.h`, which carries only the samples'
+gradient back; weights then get theirs from one parallel pass. Where free running is chaotic the gradient grows without
+end (in a sixth of the segments, up to 10⁴ times), so it is held at `BOUND`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,7 @@ from vocoder.engines.library import RolloutJob, chosen_instruction_set, library_
 from vocoder.engines.native import describe, list_weights, shape_obstacle
 from vocoder.model.wavenet import Conditioning, WaveNet
 
-LANES = 16  # rows come in multiples of so many: the widest vector's
+LANES = 16  # rows come in multiples of it: the widest vector's
 BOUND = 20.0  # times a row's own r.m.s., which few samples reach: beyond, free running is chaotic
 
 

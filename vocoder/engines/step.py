@@ -41,7 +41,7 @@ class State:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """How much each row remembers: slots of the layers, channels of each, samples, excitations."""
+        """Give the sizes of what each row remembers: slots of the layers, channels of each, samples, excitations."""
         slots, _, channels = self.layer_inputs.shape
         return slots, channels, self.waveform.shape[1], self.excitation.shape[1]
 
@@ -51,7 +51,7 @@ class State:
         return len(self.waveform)
 
     def first(self, rows: int) -> State:
-        """Give a view of so many rows, and of the position."""
+        """Give a view of the first `rows` rows, and of the position."""
         return State(self.position, self.layer_inputs[:, :rows], self.waveform[:rows], self.excitation[:rows])
 
     def copy_(self, other: State) -> None:
@@ -110,7 +110,7 @@ class Step(nn.Module):
             h: Conditioning of this step (rows, channels).
             coefficients: Linear predictor of its frame (rows, order).
             scale: Expected size of its excitation (rows,).
-            lag: How far back the echo lies (rows,), in samples, integer.
+            lag: The number of samples by which the echo lies back (rows,), integer.
             choose: Draws each sample from its law, or says which it was.
 
         Returns:

@@ -1,1 +1,1 @@
-"""How good a model is: copy synthesis of held-out speech, measured beside others, heard, and seen."""
+"""The quality of a model: copy synthesis of held-out speech, measured beside others, heard, and seen."""

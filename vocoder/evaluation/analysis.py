@@ -15,6 +15,7 @@ from torch import Tensor
 from torchaudio.functional import loudness
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS, HIGHEST_HZ, LOWEST_HZ
 from vocoder.evaluation.records import Measure
 from vocoder.features.audio import resample
 from vocoder.features.mel import LogMelSpectrogram
@@ -26,8 +27,6 @@ WIDEBAND_RATE = 16_000  # of PESQ-WB; pitch is tracked there too, whatever the m
 F0_SECONDS = 0.01  # between two frames of F0
 F0_HOP = round(F0_SECONDS * WIDEBAND_RATE)
 F0_WINDOW = 1024  # 64 ms: nearly four periods of the lowest voice
-LOWEST_HZ, HIGHEST_HZ = 60.0, 550.0  # of voices
-DECIBELS = 20 / math.log(10)  # of one neper
 LOUDNESS_SECONDS = 0.4  # a block of BS.1770: less sound than one has no loudness
 
 
@@ -107,7 +106,10 @@ Meter = tuple[Measure, Callable[[Analysis, Analysis], float]]
 
 
 class Undefined(Exception):  # noqa: N818 - an answer, no error
-    """A measure has no value for a pair; the message says why, in half a sentence."""
+    """A measure has no value for a pair; the message says why, in half a sentence.
+
+    Never NaN: the pair is left out of that mean only, counted, and explained on the page.
+    """
 
 
 def _autocorrelation(frames: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The baselines that a model is compared with: Griffin-Lim, and other vocoders' renderings from a folder."""
+"""The baselines that a model is compared with: Griffin-Lim, and other vocoders' copies from a folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
     return Restorer(WaveformConfig(pre_emphasis=mel.pre_emphasis))(inside)[0].clamp(-1, 1)
 
 
-class Renderings:
+class CopyFolder:
     """A folder in which another vocoder left its copies, one file for each utterance, named by its id.
 
     Both a tree as the corpus has (`a/b.wav` for the id `a/b`) and a flat folder (`b.wav`).

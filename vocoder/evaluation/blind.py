@@ -18,8 +18,9 @@ from scipy.signal import ellip, sosfiltfilt
 from torch import Tensor
 
 from vocoder.evaluation.page import assemble
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Utterance, write_whole
+from vocoder.evaluation.records import ORIGINAL, Evaluation, UtteranceRecord
 from vocoder.features.audio import load_audio, to_levels
+from vocoder.files import write_whole
 
 REFERENCE = "original, named"  # the recording once more, which MUSHRA names; the other one is hidden among the copies
 ANCHOR = "anchor-3.5kHz"
@@ -112,20 +113,20 @@ def low_pass(waveform: Tensor, sample_rate: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(sosfiltfilt(sections, waveform.double().numpy())))
 
 
-def _choose(evaluation: Evaluation) -> list[Utterance]:
+def _choose(evaluation: Evaluation) -> list[UtteranceRecord]:
     complete = [
-        one for one in evaluation.utterances if all(rendition.audio is not None for rendition in one.systems.values())
+        one for one in evaluation.utterances if all(output.audio is not None for output in one.systems.values())
     ]
     return (complete or evaluation.utterances)[:UTTERANCES]
 
 
-def _secret(utterances: list[Utterance]) -> bytes:
+def _secret(utterances: list[UtteranceRecord]) -> bytes:
     """Give a secret that listeners do not have: without it, no code can be guessed from a sound and a system's name."""
     figures = [[one.loudness, one.f0] for utterance in utterances for one in utterance.systems.values()]
     return json.dumps(figures).encode()
 
 
-def _stimuli(folder: Path, utterance: Utterance, sample_rate: int, secret: bytes) -> dict[str, Stimulus]:
+def _stimuli(folder: Path, utterance: UtteranceRecord, sample_rate: int, secret: bytes) -> dict[str, Stimulus]:
     """By system, and by `REFERENCE` and `ANCHOR`."""
     gains = _gains(utterance)
     files = {s: (folder / one.audio).read_bytes() for s, one in utterance.systems.items() if one.audio is not None}
@@ -140,7 +141,7 @@ def _stimuli(folder: Path, utterance: Utterance, sample_rate: int, secret: bytes
     return stimuli
 
 
-def _gains(utterance: Utterance) -> dict[str, float]:
+def _gains(utterance: UtteranceRecord) -> dict[str, float]:
     """Give each system's gain: never above one, so that nothing clips; one where there is no loudness."""
     loudness = {s: one.loudness for s, one in utterance.systems.items() if one.audio is not None}
     quietest = min((value for value in loudness.values() if value is not None), default=0.0)
@@ -153,7 +154,7 @@ def _flac(waveform: Tensor, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def _trials(utterances: list[Utterance], stimuli: list[dict[str, Stimulus]]) -> dict[str, list[dict[str, Any]]]:
+def _trials(utterances: list[UtteranceRecord], stimuli: list[dict[str, Stimulus]]) -> dict[str, list[dict[str, Any]]]:
     """List the trials of each mode: codes that go together, sorted, so that their order tells nothing."""
     trials: dict[str, list[dict[str, Any]]] = {"abx": [], "mos": [], "mushra": []}
     for utterance, versions in zip(utterances, stimuli, strict=True):

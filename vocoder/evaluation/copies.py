@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vocoder.data.corpora import Utterance as Recording
+from vocoder.data.corpora import Utterance
 from vocoder.engines import create_engine
 from vocoder.evaluation.analysis import Analysis
-from vocoder.evaluation.baselines import Renderings, griffin_lim
+from vocoder.evaluation.baselines import CopyFolder, griffin_lim
 from vocoder.evaluation.likelihood import LIKELIHOOD, linear_prediction_yardstick, log_likelihood
 from vocoder.evaluation.measures import MEASURES, compare
-from vocoder.evaluation.records import ORIGINAL, Measure, Rendition, Utterance
+from vocoder.evaluation.records import ORIGINAL, Measure, SystemOutput, UtteranceRecord
 from vocoder.evaluation.stopwatch import Stopwatch
 from vocoder.features.audio import load_audio, save_audio
 from vocoder.features.mel import LogMelSpectrogram
@@ -64,7 +64,7 @@ class Setting:
         return [ORIGINAL, self.name, GRIFFIN_LIM, *self.compare]
 
 
-class Copier:
+class CopySynthesis:
     """Copies and measures, one utterance after the other; a process has one."""
 
     def __init__(self, setting: Setting) -> None:
@@ -75,10 +75,10 @@ class Copier:
         self.mel = replace(self.vocoder.mel, layout="bands_first")
         self.log_mel = LogMelSpectrogram(self.mel)
         self.engine = create_engine(engine, self.vocoder.network, precision=precision, threads=1)
-        self.others = [Renderings(name, Path(folder)) for name, folder in setting.compare.items()]
+        self.others = [CopyFolder(name, Path(folder)) for name, folder in setting.compare.items()]
         self.stopwatch = Stopwatch()
 
-    def __call__(self, number: int, recording: Recording, text: str) -> Utterance:
+    def __call__(self, number: int, recording: Utterance, text: str) -> UtteranceRecord:
         """Copy and measure.
 
         Args:
@@ -102,16 +102,16 @@ class Copier:
                 systems[other.name] = self._copy_by_other(other, recording.id, original)
         seconds = len(waveform) / self.mel.sample_rate
         spent = {**self.stopwatch.seconds, **whole.seconds}
-        return Utterance(recording.id, seconds, text, systems, spent, recording.speaker)
+        return UtteranceRecord(recording.id, seconds, text, systems, spent, recording.speaker)
 
-    def _read(self, recording: Recording) -> tuple[Tensor, Tensor]:
+    def _read(self, recording: Utterance) -> tuple[Tensor, Tensor]:
         """Read the waveform (frames · hop_length,) and its mel (n_mels, frames)."""
         rate, hop_length, seconds = self.mel.sample_rate, self.mel.hop_length, self.setting.seconds
         waveform = load_audio(recording.path, rate)[: None if seconds is None else round(seconds * rate)]
         frames = len(waveform) // hop_length
         return waveform[: frames * hop_length], self.log_mel(waveform[None])[0, :, :frames]
 
-    def _copy_by_model(self, number: int, recording: Recording, mel: Tensor, original: Analysis) -> Rendition:
+    def _copy_by_model(self, number: int, recording: Utterance, mel: Tensor, original: Analysis) -> SystemOutput:
         speaker = recording.speaker or None
         with self.stopwatch("synthesis"):
             waveform = self.vocoder.infer(
@@ -121,11 +121,11 @@ class Copier:
                 dialect=self.mel,
                 speaker=speaker,
             )
-        rendition = self._compare(self.setting.name, recording.id, original, waveform)
+        output = self._compare(self.setting.name, recording.id, original, waveform)
         with self.stopwatch("likelihood"):
             likelihood = self._likelihood(mel, original.waveform, speaker)
-        rendition.measures = likelihood | rendition.measures | self._speed(waveform, "synthesis")
-        return rendition
+        output.measures = likelihood | output.measures | self._speed(waveform, "synthesis")
+        return output
 
     def _likelihood(self, mel: Tensor, waveform: Tensor, speaker: str | None) -> dict[str, float | None]:
         voice = check_speaker(speaker, self.vocoder.config, 1)
@@ -135,31 +135,31 @@ class Copier:
         yardstick = linear_prediction_yardstick(waveform, self.mel.sample_rate)
         return {"nll_bits": nats / math.log(2), "nll_nats": nats, "yardstick_bits": yardstick}
 
-    def _copy_by_griffin_lim(self, id_: str, mel: Tensor, original: Analysis) -> Rendition:
+    def _copy_by_griffin_lim(self, id_: str, mel: Tensor, original: Analysis) -> SystemOutput:
         with self.stopwatch(GRIFFIN_LIM):
             waveform = griffin_lim(mel, self.mel)
-        rendition = self._compare(GRIFFIN_LIM, id_, original, waveform)
-        rendition.measures |= self._speed(waveform, GRIFFIN_LIM)
-        return rendition
+        output = self._compare(GRIFFIN_LIM, id_, original, waveform)
+        output.measures |= self._speed(waveform, GRIFFIN_LIM)
+        return output
 
-    def _copy_by_other(self, other: Renderings, id_: str, original: Analysis) -> Rendition:
+    def _copy_by_other(self, other: CopyFolder, id_: str, original: Analysis) -> SystemOutput:
         try:
             samples = len(original.waveform)
             waveform = other.load(id_, self.mel.sample_rate, samples, slack=2 * self.mel.n_fft)
         except (ValueError, OSError) as error:
-            return Rendition(audio=None, problems={"audio": str(error)})
+            return SystemOutput(audio=None, problems={"audio": str(error)})
         return self._compare(other.name, id_, original, waveform)
 
     def _speed(self, waveform: Tensor, stage: str) -> dict[str, float | None]:
         return {SPEED.key: len(waveform) / self.mel.sample_rate / self.stopwatch.seconds[stage]}
 
-    def _compare(self, system: str, id_: str, original: Analysis, waveform: Tensor) -> Rendition:
+    def _compare(self, system: str, id_: str, original: Analysis, waveform: Tensor) -> SystemOutput:
         copy = Analysis(waveform, self.mel)
-        rendition = self._keep(system, id_, copy)
-        rendition.measures, rendition.problems = compare(original, copy, self.stopwatch)
-        return rendition
+        output = self._keep(system, id_, copy)
+        output.measures, output.problems = compare(original, copy, self.stopwatch)
+        return output
 
-    def _keep(self, system: str, id_: str, analysis: Analysis) -> Rendition:
+    def _keep(self, system: str, id_: str, analysis: Analysis) -> SystemOutput:
         """Write the audio, and begin the record with what needs no comparison."""
         with self.stopwatch("f0"):
             f0 = [None if math.isnan(hertz) else round(hertz, 2) for hertz in analysis.f0.tolist()]
@@ -167,4 +167,4 @@ class Copier:
         path = self.setting.output / audio
         path.parent.mkdir(parents=True, exist_ok=True)
         save_audio(path, analysis.waveform, self.mel.sample_rate)
-        return Rendition(audio=audio, f0=f0, loudness=analysis.loudness)
+        return SystemOutput(audio=audio, f0=f0, loudness=analysis.loudness)

@@ -1,16 +1,17 @@
-"""How loud: speech, pauses, and what goes beyond full scale."""
+"""Errors of level: of speech, of pauses, and samples at full scale."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from vocoder.constants import LEVELS
 from vocoder.evaluation.analysis import Analysis, Meter, Undefined
 from vocoder.evaluation.records import Measure
 
 PAUSE_SECONDS = 0.02
 PAUSE_SHARE = 0.05  # of an utterance that is taken for a pause
-FULL_SCALE = 32_767 / 32_768
+FULL_SCALE = (LEVELS - 1) / LEVELS
 
 
 def level_error(original: Analysis, copy: Analysis) -> float:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder.config import WaveformConfig
+from vocoder.constants import LEVELS
 from vocoder.engines import Engine
 from vocoder.evaluation.records import Measure
 from vocoder.features.mel import pre_emphasis
@@ -82,7 +83,7 @@ def linear_prediction_yardstick(waveform: Tensor, sample_rate: int) -> float:
         sample_rate: The sample rate in Hz.
     """
     length = min(round(YARDSTICK_SECONDS * sample_rate), len(waveform))
-    levels = F.pad(waveform.double() * 32768, (YARDSTICK_ORDER, 0))
+    levels = F.pad(waveform.double() * LEVELS, (YARDSTICK_ORDER, 0))
     frames = levels.unfold(0, YARDSTICK_ORDER + length, length)  # what is left over at the end is left out
     past = frames.unfold(1, YARDSTICK_ORDER, 1)[:, :length]
     target = frames[:, YARDSTICK_ORDER:, None]

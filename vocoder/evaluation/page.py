@@ -1,4 +1,7 @@
-"""The listening page: all of an evaluation in one file that opens anywhere, sound included."""
+"""The listening page: all of an evaluation in one file that opens anywhere, sound included.
+
+The page draws its pictures from the sound that it holds: what is seen is what is heard, and no image is stored.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vocoder.evaluation.records import Evaluation, Utterance, write_whole
+from vocoder.evaluation.records import Evaluation, UtteranceRecord
 from vocoder.evaluation.stopwatch import describe_spent
+from vocoder.files import write_whole
 
 PARTS = Path(__file__).parent / "pages"
 STYLES = ("base.css", "report.css")
@@ -56,7 +60,8 @@ def assemble(
 ) -> str:
     """Put a page together from static parts and data; it needs nothing else, and runs nothing else.
 
-    Browsers open no modules from disk, so scripts are put in one after the other and share one scope.
+    Its content security policy names the hash of each script, and allows no other and no network. Browsers open no
+    modules from disk, so scripts are put in one after the other and share one scope.
 
     Args:
         template: The name of its HTML.
@@ -109,18 +114,18 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
     if "spent" in evaluation.facts:
         summary["facts"]["spent"] = describe_spent(evaluation.facts["spent"])
     for utterance in summary["utterances"]:
-        for rendition in utterance["systems"].values():
-            del rendition["f0"]
+        for output in utterance["systems"].values():
+            del output["f0"]
     return summary
 
 
-def _sound(folder: Path, utterance: Utterance) -> dict[str, Any]:
+def _sound(folder: Path, utterance: UtteranceRecord) -> dict[str, Any]:
     """Give the audio and F0 of each system that has a copy."""
     return {
         system: {
-            "audio": inline_audio(folder / rendition.audio),
-            "f0": [None if hertz is None else round(hertz, 1) for hertz in rendition.f0],
+            "audio": inline_audio(folder / output.audio),
+            "f0": [None if hertz is None else round(hertz, 1) for hertz in output.f0],
         }
-        for system, rendition in utterance.systems.items()
-        if rendition.audio is not None
+        for system, output in utterance.systems.items()
+        if output.audio is not None
     }

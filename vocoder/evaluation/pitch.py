@@ -1,4 +1,4 @@
-"""Pitch and voice: whether the copy hums where the recording does, as high, and as purely."""
+"""Errors of F0, voicing and periodicity of a copy."""
 
 from __future__ import annotations
 

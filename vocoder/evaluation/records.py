@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +32,7 @@ class Measure:
 
 
 @dataclass
-class Rendition:
+class SystemOutput:
     """One system's version of an utterance.
 
     Attributes:
@@ -52,14 +51,14 @@ class Rendition:
 
 
 @dataclass
-class Utterance:
+class UtteranceRecord:
     """One recording and what the systems made of its mel.
 
     Attributes:
         id: The id of the utterance in the corpus.
         seconds: The length of the utterance, in seconds.
         text: The text that is spoken; empty if unknown.
-        systems: The renditions by the system's name, the recording first.
+        systems: The outputs by the system's name, the recording first.
         spent: The seconds of work on it, by what they went into: `synthesis`, `likelihood`, `f0`, `griffin-lim`, each
             measure by its key, and `total`, which holds all of these and the rest.
         speaker: The voice in which the model copied it; empty for models of a single one.
@@ -68,7 +67,7 @@ class Utterance:
     id: str
     seconds: float
     text: str
-    systems: dict[str, Rendition]
+    systems: dict[str, SystemOutput]
     spent: dict[str, float] = field(default_factory=dict)
     speaker: str = ""
 
@@ -100,7 +99,7 @@ class Evaluation:
         facts: The facts about what was evaluated and how, to read and to repeat it: model, corpus, split, seed,
             versions.
         sample_rate: The sample rate of all audio, in Hz.
-        f0_seconds: The seconds between two frames of `Rendition.f0`.
+        f0_seconds: The seconds between two frames of `SystemOutput.f0`.
         mel: The model's dialect, as in its `config.json`.
         measures: The measures that were taken, in the order in which they are shown.
         systems: The names of the systems, the recording first, the model second.
@@ -115,22 +114,11 @@ class Evaluation:
     measures: list[Measure]
     systems: list[str]
     totals: dict[str, dict[str, Total]]
-    utterances: list[Utterance]
+    utterances: list[UtteranceRecord]
 
     def to_json(self) -> str:
         """As text; NaN, which JSON does not have, is an error."""
         return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, indent=1)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_evaluation(folder: Path) -> Evaluation:
@@ -145,11 +133,11 @@ def load_evaluation(folder: Path) -> Evaluation:
     raw = json.loads(path.read_text(encoding="utf-8"))
     raw["measures"] = [Measure(**one) for one in raw["measures"]]
     raw["totals"] = {s: {key: Total(**one) for key, one in totals.items()} for s, totals in raw["totals"].items()}
-    raw["utterances"] = [to_utterance(one) for one in raw["utterances"]]
+    raw["utterances"] = [to_record(one) for one in raw["utterances"]]
     return Evaluation(**raw)
 
 
-def to_utterance(raw: dict[str, Any]) -> Utterance:
+def to_record(raw: dict[str, Any]) -> UtteranceRecord:
     """From its JSON."""
-    systems = {name: Rendition(**one) for name, one in raw["systems"].items()}
-    return Utterance(**{**raw, "systems": systems})
+    systems = {name: SystemOutput(**one) for name, one in raw["systems"].items()}
+    return UtteranceRecord(**{**raw, "systems": systems})

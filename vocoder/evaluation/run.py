@@ -15,19 +15,19 @@ import torch
 
 import vocoder
 from vocoder.config import to_dict
-from vocoder.data.corpora import CorpusError, split_each, stays_inside
-from vocoder.data.corpora import Utterance as Recording
+from vocoder.data.corpora import CorpusError, Utterance, split_each, stays_inside
 from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
 from vocoder.evaluation.blind import write_blind_test
 from vocoder.evaluation.bootstrap import interval
-from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, Copier, Setting
+from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, CopySynthesis, Setting
 from vocoder.evaluation.page import write_page
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, Utterance, write_whole
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, UtteranceRecord
 from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown
-from vocoder.evaluation.workers import Job, copy_all, read_record
+from vocoder.evaluation.workers import CopyTask, copy_all, read_record
+from vocoder.files import write_whole
 from vocoder.inference.bundle import some
 from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
@@ -87,26 +87,26 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
         OSError: Model or corpus cannot be read, or a process died.
     """
     setting = plan(request)
-    copier = Copier(setting)  # an error in the setting shows here, not in every process
-    jobs = list_jobs(request, copier.vocoder)
-    facts = collect_facts(request, copier, jobs)
-    for other in copier.others:
-        other.check([job.recording.id for job in jobs])
+    synthesis = CopySynthesis(setting)  # an error in the setting shows here, not in every process
+    tasks = list_tasks(request, synthesis.vocoder)
+    facts = collect_facts(request, synthesis, tasks)
+    for other in synthesis.others:
+        other.check([task.recording.id for task in tasks])
     identity = {key: value for key, value in facts.items() if key not in INCIDENTAL}
     prepare_folder(request, identity | {"folder_paths_hash": hash_folders(request)})
-    copy_all(copier, jobs, request.workers, progress)
+    copy_all(synthesis, tasks, request.workers, progress)
 
-    found = [read_record(request.output, job) for job in jobs]
-    utterances = [one for one in found if isinstance(one, Utterance)]
-    facts["left_out"] = {job.recording.id: one for job, one in zip(jobs, found, strict=True) if isinstance(one, str)}
+    found = [read_record(request.output, task) for task in tasks]
+    utterances = [one for one in found if isinstance(one, UtteranceRecord)]
+    facts["left_out"] = {task.recording.id: one for task, one in zip(tasks, found, strict=True) if isinstance(one, str)}
     if not utterances:
         raise CorpusError(f"No utterance could be evaluated. The first: {next(iter(facts['left_out'].values()))}")
     facts["spent"] = sum_spent(utterances)
     evaluation = Evaluation(
         facts=facts,
-        sample_rate=copier.mel.sample_rate,
+        sample_rate=synthesis.mel.sample_rate,
         f0_seconds=F0_SECONDS,
-        mel=to_dict(copier.mel),
+        mel=to_dict(synthesis.mel),
         measures=list(ALL_MEASURES),
         systems=setting.systems,
         totals=total(setting.systems, utterances),
@@ -150,7 +150,7 @@ def plan(request: Request) -> Setting:
     )
 
 
-def list_jobs(request: Request, model: Vocoder) -> list[Job]:
+def list_tasks(request: Request, model: Vocoder) -> list[CopyTask]:
     """List the utterances of a part of the corpus, divided as in training, and each one's voice."""
     if request.part not in PARTS:
         raise ValueError(f"--part must be one of {', '.join(PARTS)}, but is {request.part!r}.")
@@ -160,10 +160,10 @@ def list_jobs(request: Request, model: Vocoder) -> list[Job]:
         recordings = split_each({corpus_name(request.corpus): recordings}, by_speaker=by_speaker)[request.part]
     chosen = recordings[: request.limit]
     texts = read_transcripts(request.corpus, chosen)
-    return [Job(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen)]
+    return [CopyTask(i, one, texts.get(one.id, "")) for i, one in enumerate(chosen)]
 
 
-def give_speakers(request: Request, recordings: list[Recording], model: Vocoder) -> list[Recording]:
+def give_speakers(request: Request, recordings: list[Utterance], model: Vocoder) -> list[Utterance]:
     """Say in which of a model's voices each recording is copied.
 
     Raises:
@@ -182,20 +182,20 @@ def give_speakers(request: Request, recordings: list[Recording], model: Vocoder)
     return named
 
 
-def collect_facts(request: Request, copier: Copier, jobs: Sequence[Job]) -> dict[str, Any]:
+def collect_facts(request: Request, synthesis: CopySynthesis, tasks: Sequence[CopyTask]) -> dict[str, Any]:
     """Collect the facts that are needed to repeat the evaluation: no path but the folders' names."""
     return {
-        "model": copier.setting.name,
-        "model_hash": hash_weights(copier.vocoder),
+        "model": synthesis.setting.name,
+        "model_hash": hash_weights(synthesis.vocoder),
         "corpus": corpus_name(request.corpus),
         "part": request.part,
-        "utterances": len(jobs),
-        "split_hash": hash_ids([job.recording.id for job in jobs]),
+        "utterances": len(tasks),
+        "split_hash": hash_ids([task.recording.id for task in tasks]),
         "seconds": request.seconds,
         "seed": request.seed,
         **({} if request.speaker is None else {"speaker": request.speaker}),
-        "engine": copier.engine.name,
-        "precision": copier.engine.precision,
+        "engine": synthesis.engine.name,
+        "precision": synthesis.engine.precision,
         "compare": list(request.compare),
         "vocoder": vocoder.__version__,
         "torch": torch.__version__,
@@ -228,7 +228,7 @@ def hash_weights(model: Vocoder) -> str:
 def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
     """Take a folder that is empty or holds a part of the same evaluation; what a killed run half wrote is removed."""
     plan_file = request.output / "plan.json"
-    foreign = [path.name for path in request.output.glob("*") if not path.name.startswith(".plan.json.")]
+    foreign = [path.name for path in request.output.glob("*") if not path.name.startswith(".plan.")]
     if foreign and not plan_file.is_file():
         raise ValueError(
             f"--output-dir must be empty or hold an evaluation, but {request.output} holds {sorted(foreign)[0]}. "
@@ -249,19 +249,19 @@ def prepare_folder(request: Request, identity: dict[str, Any]) -> None:
     for folder in FOLDERS:
         for leftover in (request.output / folder).rglob(".*.part*"):
             leftover.unlink()
-    for leftover in (*request.output.glob(".plan.json.*.part"), *request.output.glob(".metrics.*.part")):
+    for leftover in (*request.output.glob(".plan.*.part*"), *request.output.glob(".metrics.*.part*")):
         leftover.unlink()
 
 
-def sum_spent(utterances: Sequence[Utterance]) -> dict[str, float]:
-    """Seconds of work on all utterances, by what they were spent on; see `Utterance.spent`."""
+def sum_spent(utterances: Sequence[UtteranceRecord]) -> dict[str, float]:
+    """Seconds of work on all utterances, by what they were spent on; see `UtteranceRecord.spent`."""
     spent: Counter[str] = Counter()
     for utterance in utterances:
         spent.update(utterance.spent)
     return dict(spent)
 
 
-def total(systems: Sequence[str], utterances: Sequence[Utterance]) -> dict[str, dict[str, Total]]:
+def total(systems: Sequence[str], utterances: Sequence[UtteranceRecord]) -> dict[str, dict[str, Total]]:
     """Give the totals of each system, for each measure that any utterance of it has."""
     totals: dict[str, dict[str, Total]] = {}
     for system in systems:

@@ -1,4 +1,4 @@
-"""How far apart two spectra are, frame by frame. Nothing is aligned: copy synthesis keeps every frame in its place."""
+"""Distances between two spectra, frame by frame. Nothing is aligned: copy synthesis keeps every frame in its place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from vocoder.evaluation.analysis import DECIBELS, Analysis, Meter
+from vocoder.constants import DECIBELS
+from vocoder.evaluation.analysis import Analysis, Meter
 from vocoder.evaluation.records import Measure
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop_length, win_length

@@ -1,4 +1,4 @@
-"""Where the time of an evaluation goes."""
+"""The time that an evaluation takes, by what it goes into."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def describe_spent(spent: Mapping[str, float]) -> str:
     """Give the shares of the work on all utterances, the largest first; what took less than 1 % is in the rest.
 
     Args:
-        spent: The seconds by what they went into; see `vocoder.evaluation.records.Utterance.spent`.
+        spent: The seconds by what they went into; see `vocoder.evaluation.records.UtteranceRecord.spent`.
     """
     total = spent["total"]
     large = {name: seconds for name, seconds in spent.items() if name != "total" and seconds >= 0.01 * total}

@@ -7,7 +7,8 @@ import io
 import statistics
 from collections.abc import Sequence
 
-from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, Rendition, Total
+from vocoder.columns import pad
+from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, SystemOutput, Total
 
 BY_SPEAKER = ("nll_bits", "log_mel_db", "periodicity_rmse", "pesq_wb")  # measures that a table by speaker has room for
 
@@ -20,8 +21,8 @@ def to_csv(evaluation: Evaluation) -> str:
     several = any(utterance.speaker for utterance in evaluation.utterances)
     writer.writerow(["utterance", *(["speaker"] if several else []), "seconds", "system", *keys])
     for utterance in evaluation.utterances:
-        for system, rendition in utterance.systems.items():
-            values = [rendition.measures.get(key) for key in keys]
+        for system, output in utterance.systems.items():
+            values = [output.measures.get(key) for key in keys]
             who = [utterance.speaker] if several else []
             writer.writerow([utterance.id, *who, f"{utterance.seconds:.3f}", system, *values])
     return text.getvalue()
@@ -58,8 +59,8 @@ def speakers_to_markdown(evaluation: Evaluation) -> str:
     return align(rows) + "\n"
 
 
-def _median_f0(renditions: Sequence[Rendition]) -> str:
-    voiced = [hertz for rendition in renditions for hertz in rendition.f0 if hertz is not None]
+def _median_f0(outputs: Sequence[SystemOutput]) -> str:
+    voiced = [hertz for output in outputs for hertz in output.f0 if hertz is not None]
     return f"{statistics.median(voiced):.0f}" if voiced else "n/a"
 
 
@@ -70,9 +71,7 @@ def _mean(values: Sequence[float | None], digits: int) -> str:
 
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Align a Markdown table so that it can be read as it is: the first row heads it, the second rules it off."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join(lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in pad(rows))
 
 
 def _title(measure: Measure) -> str:

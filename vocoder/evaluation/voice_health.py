@@ -1,4 +1,4 @@
-"""Is a voice healthy? Its likelihood and what it makes, against yardsticks that hold for any corpus."""
+"""The health of a voice: its likelihood and what it makes, against yardsticks that hold for any corpus."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ without.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vocoder.features.containers import name_container
+from vocoder.files import replacing
 
 if TYPE_CHECKING:
     import soundfile
@@ -145,17 +145,16 @@ def save_audio(
     subtype = find_subtype(path.suffix, bits)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     encode = {"PCM_24": _to_24_bits, "FLOAT": _to_floats}.get(subtype, to_levels)
     try:
-        with soundfile.SoundFile(temporary, "w", sample_rate, channels=1, subtype=subtype) as file:
+        with (
+            replacing(path) as temporary,
+            soundfile.SoundFile(temporary, "w", sample_rate, channels=1, subtype=subtype) as file,
+        ):
             for piece in waveform.split(WRITTEN_SAMPLES):
                 file.write(encode(piece))
-        temporary.replace(path)
     except soundfile.LibsndfileError as error:
         raise OSError(f"{path} cannot be written: {error.error_string} Is there space on the disk?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def find_subtype(suffix: str, bits: Bits | None = None) -> str:

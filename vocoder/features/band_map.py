@@ -31,21 +31,21 @@ ESTIMATED = (
 
 
 def needs_estimate(source: MelConfig, target: MelConfig) -> bool:
-    """Whether the target's bands can only be estimated."""
+    """Say whether the target's bands can only be estimated."""
     return is_other_window(source, target) or any(getattr(source, name) != getattr(target, name) for name in ESTIMATED)
 
 
 def is_other_window(source: MelConfig, target: MelConfig) -> bool:
-    """Whether the windows differ by so much that the bands do."""
+    """Say whether the windows differ by so much that the bands do."""
     return "sine" in {source.window, target.window} and source.window != target.window
 
 
 class BandMap:
-    """What the bands of one dialect say about those of another.
+    """A function from the bands of one dialect to those of another.
 
     Args:
-        source: Whose bands are given.
-        target: Whose bands are wanted, of the same frames.
+        source: The dialect whose bands are given.
+        target: The dialect whose bands are wanted, of the same frames.
     """
 
     def __init__(self, source: MelConfig, target: MelConfig) -> None:

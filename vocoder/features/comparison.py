@@ -1,4 +1,4 @@
-"""What differs between two dialects, and what becomes of it when a mel goes from one to the other."""
+"""The differences between two dialects, and their effect when a mel goes from one to the other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from vocoder.columns import align
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.features.band_map import is_other_window, needs_estimate
-from vocoder.features.expectation import DECIBELS, expected_error
+from vocoder.features.expectation import expected_error
 from vocoder.features.frame_map import period
-from vocoder.features.values import denormalise, faintest, guard, log_area, normalise, nothing
+from vocoder.features.values import denormalise, empty_bands, guard, log_area, normalise, quietest_bands
 
-Fate = Literal["exact", "benign", "approximate", "refused"]
+Outcome = Literal["exact", "harmless", "approximate", "refused"]
 Verdict = Literal["exact", "approximate", "refused"]
 
 LARGEST_ERROR_DB = 6.0  # beyond, every band is off by more than what tells one vowel from the next
@@ -29,7 +31,7 @@ HARMLESS_DB = 6.1
 QUIET = ("floor", "guard", "mel_norm", "clip", "shift", "scale", "log")
 
 UNITS = {"sample_rate": " Hz", "f_min": " Hz", "f_max": " Hz", "filterbank_sample_rate": " Hz"}
-WORDS = {"exact": "exact", "benign": "harmless", "approximate": "only approximable", "refused": "not convertible"}
+WORDS = {"exact": "exact", "harmless": "harmless", "approximate": "only approximable", "refused": "not convertible"}
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,15 @@ class Difference:
         field: The name of a field of `MelConfig`.
         source: Its value in the dialect that mels come in.
         target: Its value in the dialect that they are wanted in.
-        fate: `exact` is converted exactly, `benign` does no harm, `approximate` needs `approximate=True`, `refused`
-            cannot be converted.
-        remark: What is done about it, and how far that goes.
+        outcome: What becomes of it: `exact` is converted exactly, `harmless` does no harm, `approximate` needs
+            `approximate=True`, `refused` cannot be converted.
+        remark: The remedy, and how far it goes.
     """
 
     field: str
     source: Any
     target: Any
-    fate: Fate
+    outcome: Outcome
     remark: str
 
     @property
@@ -59,14 +61,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Fit:
-    """What becomes of mels of one dialect where those of another are wanted. True if that needs no permission.
+    """The effect of converting mels of one dialect to those of another. True if that needs no permission.
 
     Attributes:
         names: The names of source and target, to be read.
         source: The dialect that mels come in.
         target: The dialect that they are wanted in.
         differences: In the order of `MelConfig`'s fields.
-        verdict: `exact`, apart from what is benign; `approximate`; or `refused`.
+        verdict: `exact`, apart from what is harmless; `approximate`; or `refused`.
         delay: Samples of the target by which its waveform lags the one that the source's mel was taken of; 0 where
             frames are interpolated in time.
         error_db: Root mean square error to expect, in dB, of bands down to 60 dB below the loudest.
@@ -87,11 +89,9 @@ class Fit:
         title = f"{self.names[0]} → {self.names[1]}: {self.summary}"
         if not self.differences:
             return title
-        rows = [("field", *self.names), *((d.field, *d.values) for d in self.differences)]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        cells = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-        remarks = ("what becomes of it", *(d.remark for d in self.differences))
-        return "\n".join([title, "", *(f"  {cell}  {remark}" for cell, remark in zip(cells, remarks, strict=True))])
+        head = ("field", *self.names, "what becomes of it")
+        lines = align([head, *((d.field, *d.values, d.remark) for d in self.differences)])
+        return "\n".join([title, "", *(f"  {line}" for line in lines)])
 
     @property
     def summary(self) -> str:
@@ -114,8 +114,8 @@ class Fit:
         """
         if self.verdict == "exact" or (approximate and self.verdict == "approximate"):
             return
-        decisive_first = sorted(self.differences, key=lambda d: list(WORDS).index(d.fate), reverse=True)
-        listed = "; ".join(f"{d.field} {' → '.join(d.values)} ({WORDS[d.fate]})" for d in decisive_first)
+        decisive_first = sorted(self.differences, key=lambda d: list(WORDS).index(d.outcome), reverse=True)
+        listed = "; ".join(f"{d.field} {' → '.join(d.values)} ({WORDS[d.outcome]})" for d in decisive_first)
         source, target = self.names
         raise ValueError(
             f"The mel's dialect must convert to the target's, but {source} → {target} is {self.summary}: {listed}. "
@@ -136,9 +136,9 @@ def judge(names: tuple[str, str], source: MelConfig, target: MelConfig) -> Fit:
         for field in dataclasses.fields(MelConfig)
         if getattr(source, field.name) != getattr(target, field.name)
     )
-    fates = {difference.fate for difference in differences}
+    outcomes = {difference.outcome for difference in differences}
     estimated = needs_estimate(source, target) or _is_other_period(source, target)
-    error_db = math.inf if "refused" in fates else expected_error(source, target) if estimated else 0.0
+    error_db = math.inf if "refused" in outcomes else expected_error(source, target) if estimated else 0.0
     verdict: Verdict = "exact"
     if error_db > LARGEST_ERROR_DB:
         verdict = "refused"
@@ -154,12 +154,12 @@ def _is_other_period(source: MelConfig, target: MelConfig) -> bool:
 @lru_cache(maxsize=1024)
 def _rise(source: MelConfig, target: MelConfig) -> float:
     """By how many dB silence ends up above the target's, in the band where it is the most."""
-    told = faintest(source) * (target.power / source.power)
+    quietest = quietest_bands(source) * (target.power / source.power)
     if needs_estimate(source, target):
-        told = told.max().expand(target.n_mels)
+        quietest = quietest.max().expand(target.n_mels)
     else:
-        told = told + (log_area(target) - log_area(source)).nan_to_num(0.0)  # of a filter that holds no bin
-    levels = [denormalise(normalise(guard(level, target), target), target) for level in (told, nothing(target))]
+        quietest = quietest + (log_area(target) - log_area(source)).nan_to_num(0.0)  # of a filter that holds no bin
+    levels = [denormalise(normalise(guard(level, target), target), target) for level in (quietest, empty_bands(target))]
     return float((levels[0] - levels[1]).max()) * DECIBELS / target.power
 
 
@@ -172,7 +172,7 @@ def _delay(source: MelConfig, target: MelConfig) -> int:
 
 
 def say_lag(delay: int) -> str:
-    """How many samples a waveform is late or early, to be read."""
+    """Say by how many samples a waveform is late or early."""
     return f"lags by {delay} samples" if delay > 0 else f"comes {-delay} samples early"
 
 
@@ -188,48 +188,48 @@ def say(field: str, value: Any) -> str:
 # --- what becomes of each field
 
 
-Rule = Callable[[MelConfig, MelConfig], tuple[Fate, str]]
+Rule = Callable[[MelConfig, MelConfig], tuple[Outcome, str]]
 
 
-def _timing(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _timing(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     if not _is_other_period(source, target):
         return "approximate", "bands are estimated; the frames keep their places"
     apart, wanted = (float(1000 * period(mel)) for mel in (source, target))
     return "approximate", f"frames are {apart:.5g} ms apart, not {wanted:.5g} ms: interpolated in time"
 
 
-def _estimate(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _estimate(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     return "approximate", "bands are estimated"
 
 
-def _lowest(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _lowest(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     below = source.f_min > target.f_min
     return "approximate", "bands are estimated" + (", falling by 6 dB per octave where unknown" if below else "")
 
 
-def _highest(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _highest(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     above = source.f_max < target.f_max
     return "approximate", "bands are estimated" + (", the last level held where unknown" if above else "")
 
 
-def _window(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _window(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     if is_other_window(source, target):
         return "approximate", "bands are estimated"
-    return "benign", "0.02 dB on average, at most 0.3 dB between harmonics"
+    return "harmless", "0.02 dB on average, at most 0.3 dB between harmonics"
 
 
-def _transpose(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _transpose(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     return "exact", "axes are swapped"
 
 
 def _quietly(field: str, otherwise: str) -> Rule:
     """Make the rule of a field that decides how faint a band can be."""
 
-    def rule(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+    def rule(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
         rise = _rise(source, target)
         if rise > AUDIBLE_DB and field == _culprit(source, target):
-            fate: Fate = "approximate" if rise > HARMLESS_DB else "benign"
-            return fate, f"bands in silence stay up to {rise:.0f} dB louder, unless the whole frame is silent"
+            outcome: Outcome = "approximate" if rise > HARMLESS_DB else "harmless"
+            return outcome, f"bands in silence stay up to {rise:.0f} dB louder, unless the whole frame is silent"
         return "exact", otherwise
 
     return rule
@@ -237,43 +237,43 @@ def _quietly(field: str, otherwise: str) -> Rule:
 
 def _culprit(source: MelConfig, target: MelConfig) -> str:
     """Find the field because of which the source cannot be as silent as the target."""
-    clipped = source.clip is not None and float((faintest(source) - math.log(source.floor)).max()) > 0
+    clipped = source.clip is not None and float((quietest_bands(source) - math.log(source.floor)).max()) > 0
     fields = ("clip", *QUIET) if clipped else QUIET
     return next(name for name in fields if getattr(source, name) != getattr(target, name))
 
 
-def _clip(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _clip(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     otherwise = "what was clipped stays clipped" if target.clip is None else "clipped as the target is"
     return _quietly("clip", otherwise)(source, target)
 
 
-def _guard(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _guard(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     otherwise = "subtracted; of bands far below it a mel tells little" if source.guard == "add" else "added"
     return _quietly("guard", otherwise)(source, target)
 
 
-def _faint(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _faint(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     """Judge what keeps the power from zero: near the dialects' floor it shows, well above it does not."""
     power = max(abs(source.power_epsilon - target.power_epsilon), abs(source.power_floor - target.power_floor))
     area = float(log_area(target).max())
     floor = max(math.log(mel.floor) for mel in (source, target))
     worst = DECIBELS / 2 * math.log1p(power * math.exp(2 / target.power * (area - floor)))
     if worst < 1:
-        return "benign", f"at most {max(worst, 0.01):.2f} dB, near the floor"
+        return "harmless", f"at most {max(worst, 0.01):.2f} dB, near the floor"
     audible = math.log(power / math.expm1(2 * AUDIBLE_DB / DECIBELS))  # of a bin's power, where the rest is that much
     level = DECIBELS * (area / target.power + audible / 2)
-    return "benign", f"up to {worst:.0f} dB near silence, less than {AUDIBLE_DB} dB above {level:.0f} dB"
+    return "harmless", f"up to {worst:.0f} dB near silence, less than {AUDIBLE_DB} dB above {level:.0f} dB"
 
 
-def _framing(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
+def _framing(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
     if _is_other_period(source, target):
-        return "benign", "made up for while frames are interpolated"
+        return "harmless", "made up for while frames are interpolated"
     delay = _delay(source, target)
-    return "benign", f"the waveform {say_lag(delay)} ({abs(delay) / target.sample_rate * 1000:.1f} ms)"
+    return "harmless", f"the waveform {say_lag(delay)} ({abs(delay) / target.sample_rate * 1000:.1f} ms)"
 
 
-def _edges(source: MelConfig, target: MelConfig) -> tuple[Fate, str]:
-    return "benign", f"only within {-(-source.n_fft // (2 * source.hop_length))} frames of the ends"
+def _edges(source: MelConfig, target: MelConfig) -> tuple[Outcome, str]:
+    return "harmless", f"only within {-(-source.n_fft // (2 * source.hop_length))} frames of the ends"
 
 
 RULES: dict[str, Rule] = {

@@ -1,4 +1,4 @@
-"""Which kind of audio a file is, of those that libsndfile lacks, told by its first bytes rather than by its name."""
+"""The audio formats that libsndfile lacks, recognised by a file's first bytes rather than by its name."""
 
 from __future__ import annotations
 

@@ -47,12 +47,12 @@ def design_mel(sample_rate: int, *, hop_seconds: float = HOP_SECONDS, n_mels: in
 
 
 def filterbank_rank(mel: MelConfig) -> int:
-    """How many bands say something of their own: `n_mels` at best, which also means a Fourier bin for each."""
+    """Count the bands that say something of their own: `n_mels` at best, which also means a Fourier bin for each."""
     return int(torch.linalg.matrix_rank(mel_filterbank(mel)))
 
 
 def describe_rank(mel: MelConfig) -> str:
-    """How many bands the mel can tell apart, and from what numbers that follows; a sentence without its full stop."""
+    """Say how many bands the mel can tell apart, and from what numbers that follows, without a full stop."""
     rank = filterbank_rank(mel)
     return (
         f"{mel.n_mels} bands up to {mel.f_max:g} Hz with n_fft {mel.n_fft} at {mel.sample_rate} Hz have rank {rank}: "

@@ -1,4 +1,4 @@
-"""What other projects mean by "mel": named dialects, each read in the project's own source."""
+"""The mels of other projects: named dialects, each read in the project's own source."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.features.values import log_bands
 
 
@@ -23,7 +24,7 @@ class Dialect:
 
     Attributes:
         mel: Its numbers.
-        about: Whose it is, in a line.
+        about: The projects that use it, in a line.
         source: Where the numbers were read: the project, and the file in it.
         aliases: Other names of the very same dialect.
         statistics: What goes from model to model is usually normalised by each band's mean and deviation in a corpus,
@@ -317,5 +318,5 @@ def _is_normalised(values: Tensor, n_mels: int) -> bool:
 def _unlike_speech(levels: _Levels, mel: MelConfig) -> float:
     magnitudes = log_bands(torch.stack([levels.peak, levels.quartile]), mel) / mel.power
     magnitudes = magnitudes - (math.log(UNNORMED) if mel.mel_norm == "none" else 0.0)
-    peak, quartile = 20 / math.log(10) * magnitudes
+    peak, quartile = DECIBELS * magnitudes
     return float(((peak - PEAK_DB) / PEAK_VARIES) ** 2 + ((peak - quartile - DEPTH_DB) / DEPTH_VARIES) ** 2)

@@ -1,4 +1,4 @@
-"""How far a `BandMap` will be off, told without a corpus: by trying it on synthetic speech."""
+"""The expected error of a `BandMap`, found without a corpus, by trying it on synthetic speech."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.constants import DECIBELS
 from vocoder.features.band_map import BandMap, needs_estimate
 from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.frame_map import period, retime
-from vocoder.features.values import faintest
+from vocoder.features.values import quietest_bands
 
 RATE, SECONDS = 48_000, 0.2  # of each sound; a period, so that any rate gets the very same sound
 EVERY = 4  # of a sound's frames is enough
-DECIBELS = 20 / math.log(10)  # in a neper
 PEAK = 0.5  # of full scale
 RANGE_DB = 60.0  # below the loudest band; what is fainter is not heard beside it
 SOFTER_DB = 20.0  # than at that peak: recordings that are not levelled, and quiet syllables of those that are
 
-# Natural log of a magnitude below all that counts: a source that can tell as much can tell enough.
+# Natural log of a magnitude below all that counts: a source whose quietest is fainter loses nothing.
 FAINT = math.log(1e-4)
 
 SPECTRAL = (
@@ -41,12 +41,12 @@ FRICATIVES = (1500, 2500, 4000, 6000)  # the peak in Hz: x, sh, s of a man, s of
 
 def expected_error(source: MelConfig, target: MelConfig) -> float:
     """Root mean square error in dB, over the target's bands down to `RANGE_DB` below the loudest."""
-    bands, told = (_spectral(source), _spectral(target)), float(faintest(source).max())
-    loud = _error(*bands, told if told > FAINT * source.power else -math.inf)
-    if told <= -RANGE_DB / DECIBELS * source.power:
+    bands, quietest = (_spectral(source), _spectral(target)), float(quietest_bands(source).max())
+    loud = _error(*bands, quietest if quietest > FAINT * source.power else -math.inf)
+    if quietest <= -RANGE_DB / DECIBELS * source.power:
         return loud
-    # Softer sounds are cut off where the same at full level would be by a source that can tell so much less.
-    soft = _error(*bands, told + SOFTER_DB / DECIBELS * source.power)
+    # Softer sounds are cut off where the same at full level would be by a source whose quietest is so much louder.
+    soft = _error(*bands, quietest + SOFTER_DB / DECIBELS * source.power)
     return math.hypot(loud, soft) / math.sqrt(2)
 
 
@@ -56,10 +56,10 @@ def _spectral(mel: MelConfig) -> MelConfig:
 
 
 @lru_cache(maxsize=1024)
-def _error(source: MelConfig, target: MelConfig, told: float) -> float:
+def _error(source: MelConfig, target: MelConfig, quietest: float) -> float:
     moving = period(source) != period(target)
     given, truth = (_bands(mel, moving).log() for mel in (source, target))
-    given = given.clamp(min=told)
+    given = given.clamp(min=quietest)
     if moving:
         given = _retime(given, source, target)
     frames = min(given.shape[1], truth.shape[1])

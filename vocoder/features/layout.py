@@ -17,7 +17,7 @@ def to_bands_first(mel: Any, dialect: MelConfig) -> Tensor:
     Args:
         mel: Tensor or array, of any floating type: (n_mels, frames) or (batch, n_mels, frames), the last two axes the
             other way round if the dialect's layout says so. There may be no frames.
-        dialect: What it is said to be.
+        dialect: The dialect that it is said to be of.
 
     Returns:
         (batch, n_mels, frames), float32, detached; batch is 1 for a single mel.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vocoder.config import MelConfig
 from vocoder.features.filterbank import analysis_window, mel_filterbank
+from vocoder.features.values import normalise
 
 
 class LogMelSpectrogram(nn.Module):
@@ -24,8 +25,6 @@ class LogMelSpectrogram(nn.Module):
     """
 
     filterbank: Tensor
-    shift: Tensor
-    scale: Tensor
 
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
@@ -47,9 +46,6 @@ class LogMelSpectrogram(nn.Module):
         # torchaudio's window follows from the config, and has no place in a checkpoint.
         self.spectrogram.register_buffer("window", self.spectrogram.window, persistent=False)
         self.register_buffer("filterbank", mel_filterbank(config).T.contiguous(), persistent=False)
-        for name, value in (("shift", config.shift), ("scale", config.scale)):
-            column = torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1)
-            self.register_buffer(name, column, persistent=False)
 
     @property
     def padding(self) -> tuple[int, int]:
@@ -105,8 +101,7 @@ class LogMelSpectrogram(nn.Module):
     def _log(self, bands: Tensor) -> Tensor:
         config = self.config
         guarded = bands.clamp(min=config.floor) if config.guard == "clamp" else bands + config.floor
-        mel = (guarded.log() * config.log_factor - self.shift) / self.scale
-        return mel if config.clip is None else mel.clamp(*config.clip)
+        return normalise(guarded.log().mT, config).mT
 
 
 def beyond_ends(config: MelConfig) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What becomes of a band on its way into a mel, once there is a filterbank's sum: guard, logarithm, shift and scale."""
+"""The way of a band from the filterbank's sum into a mel, and back: guard, logarithm, shift and scale."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def log_area(mel: MelConfig) -> Tensor:
     return mel_filterbank(mel).sum(dim=0).log()
 
 
-def nothing(mel: MelConfig) -> Tensor:
-    """Natural log of bands that hold nothing (n_mels,), float64."""
+def empty_bands(mel: MelConfig) -> Tensor:
+    """Give the natural log of bands that hold nothing (n_mels,), float64."""
     return torch.full((mel.n_mels,), -math.inf, dtype=torch.float64)
 
 
-def faintest(mel: MelConfig) -> Tensor:
-    """Natural log of the faintest that the dialect can say a band is (n_mels,), float64."""
-    return unguard(denormalise(normalise(guard(nothing(mel), mel), mel), mel), mel)
+def quietest_bands(mel: MelConfig) -> Tensor:
+    """Give the natural log of the quietest that the dialect can say a band is (n_mels,), float64."""
+    return unguard(denormalise(normalise(guard(empty_bands(mel), mel), mel), mel), mel)
 
 
 def silence(mel: MelConfig) -> Tensor:
     """Digital silence in the dialect (n_mels,), float64."""
     power = max(mel.power_epsilon, mel.power_floor)
-    log_band = log_area(mel) + mel.power / 2 * math.log(power) if power else nothing(mel)
+    log_band = log_area(mel) + mel.power / 2 * math.log(power) if power else empty_bands(mel)
     return normalise(guard(log_band, mel), mel)

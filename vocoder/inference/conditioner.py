@@ -20,8 +20,9 @@ Convert = Callable[[Tensor], Tensor]
 class Conditioner:
     """The conditioning of one utterance, each frame's as soon as the frames are known that it depends on.
 
-    torch's products round differently for another number of frames. So all is computed in blocks of one size at fixed
-    places; a block that is not complete yet is filled up with copies, and computed again when it is.
+    torch's products round differently for another number of frames and of threads. So all is computed in blocks of one
+    size at fixed places, each on one thread; a block that is not complete yet is filled up with copies, and computed
+    again when it is. Hence a stream has the bits of the whole.
 
     Args:
         network: The network, in eval mode.

@@ -4,9 +4,12 @@ A network draws each sample, so a band's level in a frame comes out only about a
 the mel says what it should be. So the spectrum of each frame is multiplied by what its bands lack, and the frames are
 put together again: Griffin & Lim (1984, "Signal estimation from modified short-time Fourier transform"), with the
 phases, the harmonics and the noise that the network made. Overlapping frames take back a part of what their neighbours
-gave, so each gives more than is missing; and another pass goes on from there.
+gave, so each gives more than is missing; and another pass goes on from there. It raised the PESQ of `kathleen` from
+2.58 to 3.44 (`docs/learning.md`).
 
-A sample depends on a few frames around it: so this runs in a stream, and gives the same bits in any chunks.
+The network never hears the result, so nothing can run away, and engines need not know. A sample depends on a few frames
+around it: so this runs in a stream. NumPy, in float64 and row by row, gives the same bits in any chunks; its logarithm
+and exponential may differ in the last digit from CPU to CPU.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ CARD_FILE = "README.md"  # which the hub shows on the model's page
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form `user/name`."""
+    """Say whether a name has the form `user/name`."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
 
 

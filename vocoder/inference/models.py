@@ -1,4 +1,4 @@
-"""Which model a name means: a folder, a checkpoint, a voice that ships, or one on the hub."""
+"""The model that a name means: a folder, a checkpoint, a voice that ships, or one on the hub."""
 
 from __future__ import annotations
 

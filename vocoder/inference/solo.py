@@ -1,8 +1,11 @@
 """Threads in which torch works alone, for products too small to share.
 
-Shared, they wait for the other threads of torch's pool: on a busy machine, as beside an acoustic model, ten times as
-long as they take. And how many threads share a product may change its rounding, which here decides whether a seed gives
-the same samples again.
+Shared, they wait for the other threads of torch's pool: on a busy machine, as beside an acoustic model, ten to thirty
+times as long as they take. And how many threads share a product may change its rounding, which here decides whether a
+seed gives the same samples again.
+
+There are as many as cores, so that no more streams are at work at once. Of what a stream makes of a chunk, Python's
+part (conditioning, correction) runs in one of them at a time, beside the C++ of the others (generation).
 """
 
 from __future__ import annotations

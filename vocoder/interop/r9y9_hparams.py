@@ -62,7 +62,7 @@ def read_hparams(path: str | os.PathLike[str]) -> Hparams:
 
 
 def is_old(hparams: Hparams) -> bool:
-    """Whether they are version 0.1.1's, with its mels by lws."""
+    """Say whether they are version 0.1.1's, with its mels by lws."""
     return "ref_level_db" in hparams
 
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vocoder.config import DistributionConfig
+from vocoder.constants import LEVELS
 
-LEVELS = 32_768  # of 16-bit audio on each side of zero
 HIGHEST = (LEVELS - 1) / LEVELS
 MIN_LOG_SCALE = math.log(1e-6)  # a thirtieth of a level: narrower is certainty, and divides badly in float32
 

@@ -4,6 +4,12 @@ A mel is a smoothed spectrum, and a smoothed spectrum is an all-pole filter: und
 the bands, transform to the autocorrelation and solve for the predictor. The network then only has to describe what is
 left, the excitation, in units of its expected size. LP-WaveNet (Hwang et al., arXiv:1811.11913); the way from bands to
 coefficients is LPCNet's (Valin & Skoglund, arXiv:1810.11846, section 3.2).
+
+LP-WaveNet adds the prediction to the law's location. We also give the law in units of the expected excitation, which
+the recursion that finds the predictor knows at no cost, and feed the last excitations to the network: they are white
+and of unit size, whatever the loudness. Same network (G = 1), data and 200 seconds of one core, held-out bits per
+sample: location alone 7.87, scale too 7.82, with the excitation as input 7.47. There is one predictor per frame:
+interpolated coefficients or spectra changed the prediction gain by less than 0.01 bit.
 """
 
 from __future__ import annotations
@@ -14,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import MelConfig
+from vocoder.constants import LEVELS
 from vocoder.features.filterbank import analysis_window
 from vocoder.model.spectrum import LogPowerSpectrum
 
 LAG_WINDOW_HZ = 40.0  # widens every resonance to at least this, so that harmonics are not mistaken for formants
 WHITE_NOISE = 1e-4  # -40 dB: bounds the dynamic range that the recursion has to resolve
-LEVEL_VARIANCE = 1 / 12 / 32_768**2  # of rounding to 16 bits: no excitation is smaller
+LEVEL_VARIANCE = 1 / 12 / LEVELS**2  # of rounding to 16 bits: no excitation is smaller
 
 
 class LinearPredictor(nn.Module):

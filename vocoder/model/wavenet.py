@@ -1,8 +1,12 @@
 """The network, in the order of the paper's figure 4: input, gated residual layers, skip sum, output law.
 
 The dilated layers run once for each step of G = `samples_per_step` samples, the sample network after them once for each
-sample. So a sample may follow its neighbours closely at a G-th of the layers' cost; SampleRNN (Mehri et al. 2017,
-arXiv:1612.07837) has such tiers. With G = 1 and no recent excitations this is the WaveNet of the paper.
+sample. The layers take nearly all of the arithmetic, and what they add from one sample to the next is little: with
+G = 8 a sample of `wavenet-64` takes a seventh of the multiply-adds, and the model is still exactly autoregressive.
+SampleRNN (Mehri et al. 2017, arXiv:1612.07837) has such tiers. More than one sample per step needs linear prediction,
+which carries the waveform on within a step. With G = 1 and no recent excitations this is the WaveNet of the paper.
+
+Activations are (batch, steps, channels), so that a dilated convolution is one matrix product of its taps side by side.
 
 Knows tensors only: no Lightning, no files, no plots. Generation sample by sample lives in `engines/`.
 """
@@ -37,7 +41,9 @@ class Conditioning:
         scale: The expected size of the excitation (batch, frames); 1 where there is no predictor.
         lag: The number of samples by which the echo of the last pitch period lies back (batch, frames), at least
             `samples_per_step`; 1 where there is no predictor.
-        spread: The factor on the spread of each sample's law (batch, frames); 1 is the network's own law.
+        spread: The factor on the spread of each sample's law (batch, frames); 1 is the network's own law. A continuous
+            law is as wide as its second number, so noise is multiplied by the factor before an engine sees it: every
+            engine, stream and fold then gives the same bits.
         speaker: The embedding (batch, speaker_channels), or (batch, 0) where there is a single voice.
     """
 
@@ -133,7 +139,9 @@ class WaveNet(nn.Module):
         self.skip = nn.Linear(layers * half, config.skip_channels)
         self.skip_scale = math.sqrt(1 / layers) if config.skip_scale is None else config.skip_scale
 
-        # The sample network, once for each sample: what the layers say to each place in the step, and what is near.
+        # The sample network, once for each sample: what the layers say to each place in the step, and what is near. One
+        # layer: a second one, or a gated unit, changed the likelihood by less than 0.01 bit, PESQ by 0.04 to 0.12 (one
+        # seed each).
         self.output_1 = nn.Linear(config.skip_channels, config.samples_per_step * config.sample_channels)
         near = config.recent_excitations
         self.recent = nn.Linear(near + 3, config.sample_channels, bias=False) if near else None

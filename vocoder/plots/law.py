@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
 
+from vocoder.constants import LEVELS
 from vocoder.inference.vocoder import Vocoder
-from vocoder.model.distributions import HIGHEST, LEVELS, OutputDistribution
+from vocoder.model.distributions import HIGHEST, OutputDistribution
 from vocoder.plots.passage import Passage, choose_passage, follow, law_mean, log_density
 from vocoder.plots.style import BLUE, VERMILION, frame_image, in_style, new_figure
 

@@ -1,4 +1,7 @@
-"""The logs of a run, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own."""
+"""The logs of a run, read from its files: Lightning's CSV, TensorBoard's events, Weights & Biases' own.
+
+The last is decoded here: the `wandb` package has no reader of its own since version 0.31.
+"""
 
 from __future__ import annotations
 

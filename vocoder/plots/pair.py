@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vocoder.config import MelConfig
+from vocoder.constants import HIGHEST_HZ, LOWEST_HZ
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.model.pitch import HIGHEST_HZ, LOWEST_HZ
 from vocoder.plots.mel import LEVEL
 from vocoder.plots.panels import label_bands, label_seconds, show_mel, show_waveform, shown_range, to_decibels
 from vocoder.plots.style import BLUE, DIFFERENCE, VERMILION, in_style, new_figure

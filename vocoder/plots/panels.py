@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.features.expectation import DECIBELS
+from vocoder.constants import DECIBELS
 from vocoder.features.filterbank import hz_to_mel, mel_to_hz
 from vocoder.features.values import log_bands
 from vocoder.inference.checks import check_mel

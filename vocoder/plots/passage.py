@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder.constants import LEVELS
 from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
 from vocoder.inference.checks import check_speaker
 from vocoder.inference.vocoder import Vocoder
-from vocoder.model.distributions import LEVELS, MuLawCategorical, OutputDistribution
+from vocoder.model.distributions import MuLawCategorical, OutputDistribution
 from vocoder.model.wavenet import Conditioning
 
 
@@ -127,7 +128,7 @@ def log_density(distribution: OutputDistribution, parameters: Tensor, amplitudes
 
 
 def level_widths(distribution: OutputDistribution, amplitudes: Tensor) -> Tensor:
-    """How much amplitude the level of each amplitude stands for; of any shape."""
+    """Give the width of the level of each amplitude; of any shape."""
     if not isinstance(distribution, MuLawCategorical):
         return torch.full_like(amplitudes, 1 / LEVELS)
     level = distribution.encode(amplitudes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,8 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from vocoder.files import replacing
 
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)  # told apart by the colour-blind: Okabe & Ito 2008
@@ -92,10 +93,5 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     suffix = check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
-    try:
-        with in_style():
-            figure.savefig(temporary, format=suffix[1:], metadata=METADATA[suffix])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, in_style():
+        figure.savefig(temporary, format=suffix[1:], metadata=METADATA[suffix])

@@ -1,4 +1,4 @@
-"""Who is let in, and what those who are not are told."""
+"""Limits on what a service takes on, and the refusals beyond them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from vocoder.service.metrics import Metrics
 from vocoder.service.options import RequestOptions, explain
 from vocoder.service.sounds import MEDIA_TYPES, PatientResponse, encode
 from vocoder.service.streams import serve_stream
-from vocoder.service.studio import Studio
+from vocoder.service.synthesizer import Synthesizer
 
 SERVED = "/v1/synthesize", "/v1/mel", "/v1/voices", "/v1/dialects", "/healthz", "/metrics", "/"
 # Nothing from elsewhere: the page holds all that it needs.
@@ -47,7 +47,7 @@ class Service:
     def __init__(self, model: Vocoder, name: str, limits: Limits) -> None:
         self.model, self.name, self.limits = model, name, limits
         self.metrics, self.places = Metrics(), Places(limits.streams)
-        self.studio = Studio(model, self.metrics)
+        self.synthesizer = Synthesizer(model, self.metrics)
 
     @cached_property
     def voices(self) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def make_app(service: Service) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    app.state.service.studio.close()
+    app.state.service.synthesizer.close()
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
@@ -136,8 +136,8 @@ async def synthesize(request: Request, service: Served, options: Annotated[Reque
     read = choose_reader(request.headers.get("content-type", ""))
     body = await read_body(request, service.limits)
     with refusing():
-        mel = await service.studio.run(read, body)
-    pieces, samples, warning = await service.studio.begin(mel, options, service.limits)
+        mel = await service.synthesizer.run(read, body)
+    pieces, samples, warning = await service.synthesizer.begin(mel, options, service.limits)
     sound = encode(pieces, options.format, samples, service.model.sample_rate)
     headers = {"Vocoder-Sample-Rate": str(service.model.sample_rate)}
     headers |= {"Vocoder-Warning": warning.encode("ascii", "replace").decode()} if warning else {}
@@ -152,7 +152,7 @@ async def compute_mel(request: Request, service: Served) -> Response:
     body = await read_body(request, service.limits)
     try:
         with refusing():
-            mel = await service.studio.run(analyse, body, service.model.mel, service.limits)
+            mel = await service.synthesizer.run(analyse, body, service.model.mel, service.limits)
     except ModuleNotFoundError as error:
         raise RefusedError(501, str(error)) from error
     return Response(mel, media_type="application/x-npy")
@@ -161,7 +161,7 @@ async def compute_mel(request: Request, service: Served) -> Response:
 async def stream(socket: WebSocket) -> None:
     """Turn frames into samples as they come."""
     service: Service = socket.app.state.service
-    await serve_stream(socket, service.studio, service.places, service.limits, service.metrics)
+    await serve_stream(socket, service.synthesizer, service.places, service.limits, service.metrics)
 
 
 def list_voices(service: Served) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ READERS: dict[str, Callable[[bytes], Tensor | Array]] = {
 
 
 def check_length(mel: Tensor | Array, dialect: MelConfig, limits: Limits) -> None:
-    """Refuse a mel that is not one utterance of at most so many seconds, before anything is made of it.
+    """Refuse a mel that is not one utterance, or lasts longer than the limit, before anything is made of it.
 
     Raises:
         TypeError: See `to_bands_first`.

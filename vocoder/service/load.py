@@ -40,7 +40,7 @@ def main() -> None:
 
 
 async def load(url: str, count: int, seconds: float) -> dict[str, Any]:
-    """Hold so many streams at once.
+    """Hold a number of streams at once.
 
     Returns:
         A row of `vocoder.inference.live.format_live`.

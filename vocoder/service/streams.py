@@ -21,7 +21,7 @@ from vocoder.inference.stream import Stream
 from vocoder.service.admission import Limits, Places, RefusedError
 from vocoder.service.metrics import Metrics
 from vocoder.service.options import read_options
-from vocoder.service.studio import CHUNK_FRAMES, Studio
+from vocoder.service.synthesizer import CHUNK_FRAMES, Synthesizer
 
 MESSAGE_BYTES = 2**20
 END = {"end": True}
@@ -30,12 +30,14 @@ DONE, GONE, REFUSED, TRY_AGAIN_LATER = 1000, 1006, 1008, 1013
 REASON_BYTES = 123  # of the reason in a close; the whole sentence comes as a message before
 
 
-async def serve_stream(socket: WebSocket, studio: Studio, places: Places, limits: Limits, metrics: Metrics) -> None:
+async def serve_stream(
+    socket: WebSocket, synthesizer: Synthesizer, places: Places, limits: Limits, metrics: Metrics
+) -> None:
     """Serve one client from its first message to its end, whatever that is."""
     await socket.accept()
     try:
         with places.take():
-            code = await _Conversation(socket, studio, limits).hold()
+            code = await _Conversation(socket, synthesizer, limits).hold()
     except RefusedError as refusal:
         code = TRY_AGAIN_LATER if refusal.status == 503 else REFUSED
         await _refuse(socket, code, refusal.sentence, limits)
@@ -56,8 +58,8 @@ async def _refuse(socket: WebSocket, code: int, sentence: str, limits: Limits) -
 
 
 class _Conversation:
-    def __init__(self, socket: WebSocket, studio: Studio, limits: Limits) -> None:
-        self._socket, self._studio, self._limits = socket, studio, limits
+    def __init__(self, socket: WebSocket, synthesizer: Synthesizer, limits: Limits) -> None:
+        self._socket, self._studio, self._limits = socket, synthesizer, limits
 
     async def hold(self) -> int:
         """Options, facts, then frames in and samples out until the end: the code of the close."""

@@ -1,4 +1,4 @@
-"""How many samples per second a training step takes in: `python -m vocoder.training.benchmark --help`.
+"""The throughput of training, in samples per second: `python -m vocoder.training.benchmark --help`.
 
 A step is mel → loss → gradients on random audio; what the optimizer takes on top of it stands beside. When `--peer`
 names a checkout of r9y9/wavenet_vocoder, its own model and loss at the geometry of its MoL recipe follow, without an

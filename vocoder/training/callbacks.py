@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from vocoder.training.averaging import AveragedWeights
 from vocoder.training.failures import KeptTraceback
 from vocoder.training.finite import FiniteSteps
-from vocoder.training.listen import Listen
+from vocoder.training.sample_clips import SampleClips
 
 
 def default_callbacks(
@@ -41,10 +41,10 @@ def default_callbacks(
         every_n_train_steps=checkpoint_every,
         enable_version_counter=False,  # a folder has one last checkpoint, the latest run's
     )
-    listen = [Listen(root / "samples", clip_frames, clips)] if clip_frames else []
+    samples = [SampleClips(root / "samples", clip_frames, clips)] if clip_frames else []
     steps = FiniteSteps()
     return [
-        *listen,  # before the average, which gives the validated weights back when an epoch ends
+        *samples,  # before the average, which gives the validated weights back when an epoch ends
         AveragedWeights(ema_decay, steps),
         steps,  # after the average, which brings itself into a checkpoint
         last,
@@ -53,7 +53,7 @@ def default_callbacks(
         LastValidation(),
         KeptTraceback(root / "errors.log"),
         Throughput(),
-        Facts(),
+        TrainingFacts(),
     ]
 
 
@@ -68,7 +68,9 @@ class WholeFiles(TorchCheckpointIO):
         """Write a file."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")  # what a kill leaves is overwritten by the next one
+        # One name for all processes (unlike `vocoder.files.replacing`): what a kill leaves is as large as a checkpoint,
+        # and is overwritten by the next one.
+        temporary = path.with_name(f".{path.name}.part")
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
@@ -146,7 +148,7 @@ class LastValidation(Callback):
             trainer.should_stop = True
 
 
-class Facts(Callback):
+class TrainingFacts(Callback):
     """The facts that a checkpoint keeps about its training: `vocoder export` keeps it, and a model card shows it."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -24,8 +24,9 @@ class DivergedError(ArithmeticError):
 class FiniteSteps(Callback):
     """Leave out each step whose loss or gradient is not finite: weights, optimizer and average stay as they were.
 
-    It takes the gradients away, and what has no gradient no optimizer steps. All processes decide alike. Skipped steps
-    count as steps, so that the run's segments and learning rate are a function of the step as ever.
+    It takes the gradients away, and what has no gradient no optimizer steps: so neither the optimizer nor clipping need
+    know. The norm of all gradients tells of them at once. All processes decide alike. Skipped steps count as steps, so
+    that the run's segments and learning rate are a function of the step as ever.
 
     Attributes:
         skipped: The number of steps left out in the whole run.

@@ -3,7 +3,8 @@
 Likelihood asks for the next sample after a past that was recorded; generation lives on a past of its own, in which
 every error stays. So the network also makes each segment freely, twice, and a score of the copies' spectra joins the
 loss. The score needs no adversary: in expectation it is smallest where copies are distributed as recordings are
-(Gritsenko et al. 2020, "A spectral energy distance for parallel speech synthesis", arXiv:2008.01160, eq. 3).
+(Gritsenko et al. 2020, "A spectral energy distance for parallel speech synthesis", arXiv:2008.01160, eq. 3). What it
+gained is in `docs/learning.md`.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def free_copies(network: WaveNet, conditioning: Conditioning, noise: Tensor) -> 
     rollout = Rollout(network, conditioning, noise)
     made = rollout.waveform.to(noise.device)
     _, location, log_scale = network(made, conditioning).unbind(-1)
-    return Made.apply(location + log_scale.exp() * noise, made, rollout)  # type: ignore[no-untyped-call]
+    return FreeCopies.apply(location + log_scale.exp() * noise, made, rollout)  # type: ignore[no-untyped-call]
 
 
-class Made(torch.autograd.Function):
+class FreeCopies(torch.autograd.Function):
     """The samples that were made; to those that the laws give for them goes the gradient, through all of the future."""
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a metrics file always, and Weights & Biases or TensorBoard beside it."""
+"""The loggers of a run: a metrics file always, and Weights & Biases or TensorBoard beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
+from vocoder.files import replacing
 from vocoder.training.folder import find_metrics, find_wandb_id
 
 log = logging.getLogger(__name__)
@@ -101,12 +102,10 @@ def _drop_lost_steps(path: Path, step: int) -> list[str]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows, names = list(reader), list(reader.fieldnames or ())
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(row for row in rows if int(row["step"]) < step)
-    temporary.replace(path)
     return names
 
 

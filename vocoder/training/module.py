@@ -35,9 +35,9 @@ class VocoderModule(LightningModule):
     """Maximum likelihood training of a WaveNet.
 
     A batch has `waveform` (batch, margin + time + margin), `mask` (batch, time), `span` (batch, 2) and, for several
-    voices, `speaker` (batch,); see `vocoder.data.segments.Cut`. Segments to train on have a `seed` (batch,) each, from
-    which their noise follows. Mels are computed here, on the training device, unless a batch has them: `mel` (batch,
-    n_mels, margin_frames + frames + margin_frames).
+    voices, `speaker` (batch,); see `vocoder.data.segments.SegmentCutter`. Segments to train on have a `seed` (batch,)
+    each, from which their noise follows. Mels are computed here, on the training device, unless a batch has them: `mel`
+    (batch, n_mels, margin_frames + frames + margin_frames).
 
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.

@@ -1,4 +1,4 @@
-"""Is a run healthy? Its curve, the steps that it left out, and its speed against what quiet cores of the machine do."""
+"""The health of a run: its curve, the steps that it left out, and its speed against that of quiet cores."""
 
 from __future__ import annotations
 

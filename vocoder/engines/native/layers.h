@@ -1,8 +1,8 @@
 // The dilated layers: one step of each, and the sum of what they say.
 //
 // A dilated tap reads what is known `dilation` steps ahead. So the products of the past taps are made for a block of up
-// to sixteen steps at once, one block ahead of time: their weights are read once per block, and they are off the
-// critical path, which is: current tap → gate → residual → next layer.
+// to sixteen steps at once, one block ahead of time: their weights (a third of all with two taps, half with three) are
+// read once per block, and they are off the critical path, which is: current tap → gate → residual → next layer.
 #pragma once
 #include "state.h"
 
@@ -40,7 +40,7 @@ template <class P> struct Layers {
       for (int c = 0; c < half; c += W) P::put_gate(z.at(r), c, gate(load(a + c), load(a + half + c)));
   }
 
-  // x ← (x + W_res z + b_res) · residual_scale, which is in the weights; nobody reads the last layer's.
+  // x ← (x + W_res z + b_res) · residual_scale, which is in the weights; the last layer's is never read.
   void add_residual(int l) const {
     if (l + 1 == m.shape.layers) return;
     const float *bias = m.layers[l].residual_bias;

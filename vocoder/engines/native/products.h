@@ -4,7 +4,8 @@
 // sequence of panels of up to eight vectors of outputs; within a panel the weights of one step of inputs lie together.
 //
 // Sums run over the inputs in their order, in one chain per output, however many rows are multiplied at once: a row's
-// result has the same bits alone and in company. In fixed point sums are exact anyway.
+// result has the same bits alone and in company. In fixed point sums are exact anyway. z lies in (-1, 1), so its scale is
+// fixed; the residual stream is scaled by each vector's own maximum.
 #pragma once
 #include "simd.h"
 

@@ -1,4 +1,9 @@
 // A run: one step after the other, by one thread or two. The order is that of WaveNet.forward; see also engines/step.py.
+//
+// Of two threads the first keeps the chain (current tap, gate, residual; the samples of a step), the second makes all
+// else: past taps, conditioning, and the skip products but the last, these before all else, because the first waits for
+// them. What both add to a layer is one sum in one place: it travels between the cores once. What the layers say to each
+// sample of a step is a product of its own, so the first thread draws the first sample while the second makes the others'.
 #pragma once
 #include "conditioning.h"
 #include "kernels.h"

@@ -157,7 +157,7 @@ class Panel {
 
 /** Down to the quietest, so that nothing is clipped; as they are, if not to be matched. */
 function matchedGains(systems, match) {
-  const loudness = Object.entries(systems).map(([name, rendition]) => [name, rendition.loudness]);
+  const loudness = Object.entries(systems).map(([name, output]) => [name, output.loudness]);
   const quietest = Math.min(...loudness.map(([, lufs]) => lufs ?? Infinity));
   return Object.fromEntries(
     loudness.map(([name, lufs]) => [name, match && lufs !== null ? 10 ** ((quietest - lufs) / 20) : 1]),

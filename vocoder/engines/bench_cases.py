@@ -1,4 +1,4 @@
-"""What `vocoder bench` can time: our engines, each in its precisions, with so many streams and threads."""
+"""The cases that `vocoder bench` times: our engines, each in its precisions, by numbers of streams and threads."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def default_threads() -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to time: every combination of the lists, each engine with those of the precisions that it has.
+    """A plan of a benchmark: every combination of the lists, each engine with those of the precisions that it has.
 
     Attributes:
-        engines: Names of engines, or `auto`.
-        precisions: Names of precisions, or `auto`.
-        streams: Utterances side by side.
-        threads: To use at most.
-        repeats: Runs of each combination, after those that warm up and find out how long a run has to be.
-        seconds: That a run takes, roughly; but it has one frame at least.
-        peers: Other people's vocoders to run beside, by the checkout of each; see `peers.PEERS`.
+        engines: The names of engines, or `auto`.
+        precisions: The names of precisions, or `auto`.
+        streams: The numbers of utterances side by side.
+        threads: The largest numbers of threads.
+        repeats: The number of runs of each combination, after those that warm up and find out how long a run must be.
+        seconds: The rough duration of a run, in seconds; but it has one frame at least.
+        peers: The checkouts of other people's vocoders to run beside, by name; see `peers.PEERS`.
     """
 
     engines: tuple[str, ...] = ("native",)
@@ -64,8 +64,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One combination, ready to run.
+class BenchCase:
+    """One combination of network, engine, precision, streams and threads, ready to run.
 
     Attributes:
         network: The name of the network.
@@ -94,20 +94,20 @@ class Contender:
     machine: str | None = None
 
 
-def engine_contenders(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[Contender]:
-    """One for each combination; each engine with those of the precisions that it has.
+def engine_cases(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[BenchCase]:
+    """Make a case for each combination; each engine with those of the precisions that it has.
 
     Raises:
         ValueError: An engine cannot run the network here, or has none of the precisions.
     """
-    contenders = []
+    cases = []
     for kind in dict.fromkeys(_find_engine(engine, network) for engine in plan.engines):
         for precision in _precisions_of(kind, plan.precisions):
             for threads in plan.threads:
                 engine = kind(network, precision, threads)
                 for streams in plan.streams:
-                    contenders.append(_contend(name, config, engine, streams, threads))
-    return contenders
+                    cases.append(_make_case(name, config, engine, streams, threads))
+    return cases
 
 
 def _find_engine(name: str, network: WaveNet) -> type[Engine]:
@@ -127,7 +127,7 @@ def _precisions_of(kind: type[Engine], wanted: Sequence[str]) -> list[str]:
     return able
 
 
-def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, threads: int) -> Contender:
+def _make_case(name: str, config: VocoderConfig, engine: Engine, streams: int, threads: int) -> BenchCase:
     network, state = engine.network, engine.initial_state(streams)
     device = next(network.parameters()).device
     isa = engine.instruction_set if isinstance(engine, NativeEngine) else None
@@ -150,7 +150,7 @@ def _contend(name: str, config: VocoderConfig, engine: Engine, streams: int, thr
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     work = None if machine else Work(count_multiply_adds(network), read)  # the limits that are measured are the CPU's
     samples, rate = streams * network.hop_length, network.sample_rate
-    return Contender(name, engine.name, isa, engine.precision, streams, threads, samples, rate, work, run, machine)
+    return BenchCase(name, engine.name, isa, engine.precision, streams, threads, samples, rate, work, run, machine)
 
 
 def wait_for(device: torch.device) -> None:
@@ -172,7 +172,7 @@ def make_conditioning(config: VocoderConfig, network: WaveNet, streams: int, fra
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads, for a while."""
+    """Let torch use a number of threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 Mel = Tensor | npt.NDArray[Any]
 
 
-class Studio:
+class Synthesizer:
     """A maker of waveforms: a few frames of one after a few of another.
 
     Args:

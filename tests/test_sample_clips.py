@@ -17,8 +17,16 @@ from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.evaluation.analysis import Analysis, Undefined
 from vocoder.training import listen
-from vocoder.training.listen import METERS, Listen, draw_clips, generate, loudest_clip, measure, teacher_forced
 from vocoder.training.module import VocoderModule
+from vocoder.training.sample_clips import (
+    METERS,
+    SampleClips,
+    draw_clips,
+    generate,
+    loudest_clip,
+    measure,
+    teacher_forced,
+)
 
 # Lightning 2.6 calls jsonargparse and torch by names that these announce to remove.
 pytestmark = [
@@ -107,7 +115,7 @@ def test_utterances_shorter_than_a_clip_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(listen, "generate", lambda network, some: made.append(len(some)) or torch.rand(len(some), 480))
     monkeypatch.setattr(model, "log", lambda name, value, **options: logged.update({name: value}))
     trainer = SimpleNamespace(global_step=7, sanity_checking=False, loggers=[])
-    callback = Listen(tmp_path / "samples", 30, 3)
+    callback = SampleClips(tmp_path / "samples", 30, 3)
     for _ in range(2):
         callback.on_validation_epoch_start(trainer, model)
         for index, frames in enumerate((10, 40, 50, 60)):

@@ -1,7 +1,8 @@
 """Mels of one's own, an acoustic model's say: found by the recordings' names, and laid beside them.
 
 A network that is trained on what its acoustic model makes of a recording ("ground truth aligned", GTA) learns to make
-up for what that lacks.
+up for what that lacks. Mels are moved by their audio: a shift of whole or half frames becomes the sample with which an
+utterance begins, and no mel is interpolated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables in a terminal: columns below each other, the last one wrapped."""
+"""Tables as plain text: columns below each other, the last one wrapped."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Iterable, Sequence
 WIDTH = 118
 
 
-def align(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+def pad(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[list[str]]:
     """Pad cells to the width of their column.
 
     Args:
         rows: The cells of each row, as many in each.
         right: The columns whose cells stand on the right, as numbers do.
-
-    Returns:
-        A line for each row.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    pad = [str.rjust if column in set(right) else str.ljust for column in range(len(widths))]
-    return ["  ".join(p(cell, width) for p, cell, width in zip(pad, row, widths, strict=True)).rstrip() for row in rows]
+    sides = [str.rjust if column in set(right) else str.ljust for column in range(len(widths))]
+    return [[side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)] for row in rows]
+
+
+def align(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Give a line for each row, its cells padded as by `pad`."""
+    return ["  ".join(cells).rstrip() for cells in pad(rows, right)]
 
 
 def wrap(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
