@@ -16,7 +16,7 @@ from vocoder.config import MelConfig
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.evaluation.analysis import Analysis, Undefined
-from vocoder.training import listen
+from vocoder.training import sample_clips
 from vocoder.training.module import VocoderModule
 from vocoder.training.sample_clips import (
     METERS,
@@ -104,15 +104,17 @@ def test_what_is_undefined_for_one_clip_is_the_mean_of_the_others(monkeypatch):
     def never(original: Analysis, copy: Analysis) -> float:
         raise Undefined("never")
 
-    monkeypatch.setattr(listen, "METERS", {"odd": odd, "never": never})
+    monkeypatch.setattr(sample_clips, "METERS", {"odd": odd, "never": never})
     originals = [Analysis(torch.zeros(4), MelConfig())] * 3
     assert measure(originals, torch.tensor([[1.0], [0.0], [3.0]])) == {"odd": 2.0}
 
 
 def test_utterances_shorter_than_a_clip_are_left_out(tmp_path, monkeypatch):
     model, logged, made = module(), {}, []
-    monkeypatch.setattr(listen, "METERS", {"clips": lambda original, copy: float(len(original.waveform))})
-    monkeypatch.setattr(listen, "generate", lambda network, some: made.append(len(some)) or torch.rand(len(some), 480))
+    monkeypatch.setattr(sample_clips, "METERS", {"clips": lambda original, copy: float(len(original.waveform))})
+    monkeypatch.setattr(
+        sample_clips, "generate", lambda network, some: made.append(len(some)) or torch.rand(len(some), 480)
+    )
     monkeypatch.setattr(model, "log", lambda name, value, **options: logged.update({name: value}))
     trainer = SimpleNamespace(global_step=7, sanity_checking=False, loggers=[])
     callback = SampleClips(tmp_path / "samples", 30, 3)
@@ -133,7 +135,7 @@ def test_utterances_shorter_than_a_clip_are_left_out(tmp_path, monkeypatch):
 def test_the_best_by_pesq_is_kept_beside_the_best_by_likelihood(tmp_path, monkeypatch):
     values = iter([1.5, 3.25, 2.0])
     monkeypatch.setattr(
-        listen, "measure", lambda originals, copies: {"val/pesq": next(values), "val/log_mel_distance": 1.0}
+        sample_clips, "measure", lambda originals, copies: {"val/pesq": next(values), "val/log_mel_distance": 1.0}
     )
     make_corpus(tmp_path / "corpus")
     config = tiny_config()

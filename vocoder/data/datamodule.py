@@ -66,7 +66,7 @@ class VocoderDataModule(LightningDataModule):
         speaker_names: The model's speaker table, in the order of its indices (linked to `model.speakers`); all of the
             corpora's speakers if left out.
         mels: The folder of mels to train on instead of the recordings' own, an acoustic model's say; see
-            `vocoder.data.mels`. Mels that a manifest names need no folder.
+            `vocoder.data.given_mels`. Mels that a manifest names need no folder.
         mel_shift: The frames by which these are early, in halves: frame k describes the audio's frame k + mel_shift.
 
     Attributes:

@@ -167,7 +167,7 @@ def check_pairs(utterances: Sequence[Utterance], mels: GivenMels, shift: float) 
     Args:
         utterances: The utterances, with their mels.
         mels: The settings by which these are read.
-        shift: The shift that is declared; see `vocoder.data.mels.lay_beside`.
+        shift: The shift that is declared; see `vocoder.data.given_mels.lay_beside`.
 
     Raises:
         CorpusError: Most of those looked at do not match their audio, are of another dialect, or have another shift.
