@@ -40,7 +40,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A window in which an error on the console, an exception, or a request over the network fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     window, faults = context.new_page(), []
-    window.set_default_timeout(5000)
+    window.set_default_timeout(30_000)  # a busy machine's; who need not wait does not
     window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     window.on("pageerror", lambda error: faults.append(str(error)))
     window.on("request", lambda request: None if request.url.startswith(LOCAL) else faults.append(request.url))
