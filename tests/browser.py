@@ -16,7 +16,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-LOCAL = ("file:", "data:", "blob:")
+LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:")
 
 
 # Of a module rather than of the session: Playwright keeps an event loop running in this thread, which another module's
