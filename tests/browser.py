@@ -16,7 +16,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-LOCAL = ("file:", "data:", "blob:")
+LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:")
 
 
 # Of a module rather than of the session: Playwright keeps an event loop running in this thread, which another module's
@@ -40,7 +40,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A window in which an error on the console, an exception, or a request over the network fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     window, faults = context.new_page(), []
-    window.set_default_timeout(5000)
+    window.set_default_timeout(30_000)  # a busy machine's; who need not wait does not
     window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     window.on("pageerror", lambda error: faults.append(str(error)))
     window.on("request", lambda request: None if request.url.startswith(LOCAL) else faults.append(request.url))

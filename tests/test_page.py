@@ -16,6 +16,8 @@ import pytest
 import soundfile
 
 from vocoder.config import to_dict
+from vocoder.evaluation.copies import ALL_MEASURES
+from vocoder.evaluation.headline import headline
 from vocoder.evaluation.page import PARTS, inline_audio, inline_json, read_part, write_page
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, SystemOutput, Total, UtteranceRecord
 
@@ -26,10 +28,11 @@ pytest_plugins = ["browser"]
 RATE = 8000
 SECONDS = 1.0
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+SPECTROGRAM = ".version .axes:not(.waveform)"
 SYSTEMS = [ORIGINAL, "wavenet", "griffin-lim"]
 MEASURES = [
     Measure("nll", "NLL", "bits/sample", "low", 2, "Of the model alone."),
-    Measure("distance", "Distance", "dB", "low", 2, "How far."),
+    Measure("stft", "Distance", "dB", "low", 2, "How far."),
     Measure("pesq", "PESQ", "", "high", 2, "How well."),
     Measure("level", "Level", "dB", "zero", 1, "How loud."),
 ]
@@ -57,12 +60,12 @@ def evaluation(tmp_path: Path) -> Evaluation:
     """Two utterances; of the second, one system has no copy and another has no PESQ."""
     first = {
         ORIGINAL: output(tmp_path, "a0", tone(200), -20.0),
-        "wavenet": output(tmp_path, "a1", tone(300, 0.25), -26.0, nll=5.0, distance=2.0, pesq=3.0, level=-6.0),
-        "griffin-lim": output(tmp_path, "a2", tone(400), -20.0, distance=3.0, pesq=2.0, level=0.5),
+        "wavenet": output(tmp_path, "a1", tone(300, 0.25), -26.0, nll=5.0, stft=2.0, pesq=3.0, level=-6.0),
+        "griffin-lim": output(tmp_path, "a2", tone(400), -20.0, stft=3.0, pesq=2.0, level=0.5),
     }
     second = {
         ORIGINAL: output(tmp_path, "b0", tone(500), -20.0),
-        "wavenet": output(tmp_path, "b1", tone(600), -20.0, nll=6.0, distance=1.0, pesq=None, level=1.0),
+        "wavenet": output(tmp_path, "b1", tone(600), -20.0, nll=6.0, stft=1.0, pesq=None, level=1.0),
         "griffin-lim": SystemOutput(None, problems={"audio": "there is no file."}),
     }
     second["wavenet"].problems["pesq"] = "no speech was found"
@@ -70,21 +73,29 @@ def evaluation(tmp_path: Path) -> Evaluation:
         ORIGINAL: {},
         "wavenet": {
             "nll": Total(5.5, 5.0, 6.0, 2, 0),
-            "distance": Total(1.5, 1.0, 2.0, 2, 0),
+            "stft": Total(1.5, 1.0, 2.0, 2, 0),
             "pesq": Total(None, None, None, 0, 2),
             "level": Total(-2.5, -6.0, 1.0, 2, 0),
         },
         "griffin-lim": {
-            "distance": Total(1.75, 1.5, 2.0, 2, 0),
+            "stft": Total(1.75, 1.5, 2.0, 2, 0),
             "pesq": Total(2.0, None, None, 1, 1),
             "level": Total(0.5, None, None, 1, 1),
         },
     }
     return Evaluation(
-        facts={"model": "wavenet", "corpus": "tones", "part": "test", "seconds": None, "left_out": {"c": "silent"}},
+        facts={
+            "model": "wavenet",
+            "model_hash": "0123456789ab",
+            "corpus": "tones",
+            "part": "test",
+            "seconds": None,
+            "vocoder": "1.2.3",
+            "left_out": {"c": "silent"},
+        },
         sample_rate=RATE,
         f0_seconds=0.01,
-        mel=to_dict(tiny_mel_config()),
+        mel=to_dict(tiny_mel_config()) | {"n_fft": 256, "win_length": 256, "hop_length": 80},
         measures=MEASURES,
         systems=SYSTEMS,
         totals=totals,
@@ -99,6 +110,11 @@ def opened(page: Any, tmp_path: Path, evaluation: Evaluation) -> Any:
     return page
 
 
+def centre(page: Any, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).first.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def position(page: Any) -> float:
     return float(page.inner_text("#time").split()[0])
 
@@ -108,11 +124,11 @@ def heard(page: Any) -> list[str]:
 
 
 def wait_until(page: Any, condition: Callable[[], bool]) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         if condition():
             return
         page.wait_for_timeout(20)
-    pytest.fail("waited for two seconds")
+    pytest.fail("waited for twenty seconds")
 
 
 def ids(page: Any) -> list[str]:
@@ -175,6 +191,47 @@ def test_every_part_of_the_page_is_a_small_file_that_names_no_other_place() -> N
 # The page.
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_play_and_a_picture_are_on_the_first_screen(opened: Any, width: int, height: int) -> None:
+    opened.set_viewport_size({"width": width, "height": height})
+    for selector in ("#play", "#systems", "#overview .plot"):
+        box = opened.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= height
+    assert opened.locator(f"{SPECTROGRAM} .plot").first.bounding_box()["y"] < 0.85 * height
+    opened.mouse.click(*centre(opened, "#play"))  # where it is, without scrolling
+    wait_until(opened, lambda: position(opened) > 0.1)
+    assert opened.evaluate("scrollY") == 0
+
+
+def test_the_keyboard_alone_plays_switches_and_opens(opened: Any) -> None:
+    reached = []
+    for _ in range(6):
+        opened.keyboard.press("Tab")
+        reached.append(opened.evaluate("document.activeElement.innerText.split(' ')[0]"))
+    assert reached == ["↑", "↓", "Play", "1", "2", "3"]
+    opened.keyboard.press("Enter")
+    assert heard(opened) == ["griffin-lim"]
+    opened.focus("#play")
+    opened.keyboard.press("Enter")
+    wait_until(opened, lambda: position(opened) > 0.1)
+    opened.focus("#next")
+    opened.keyboard.press("Enter")
+    assert opened.inner_text("#utterance-id") == "b/9"
+
+
+def test_the_head_says_what_was_found_and_of_which_model(opened: Any, evaluation: Evaluation) -> None:
+    assert opened.inner_text("h1") == "wavenet"
+    assert opened.inner_text("#headline") == headline(evaluation) != ""
+    about = "2 utterances of tones (test), each copied from its mel · weights 0123456789ab · vocoder 1.2.3"
+    assert opened.inner_text("#version") == about
+
+
+def test_what_people_hear_is_measured_first_and_likelihood_last() -> None:
+    keys = [measure.key for measure in ALL_MEASURES]
+    assert keys[:4] == ["pesq_wb", "stoi", "f0_rmse_cents", "f0_median_cents"]
+    assert keys[-3:] == ["nll_bits", "nll_nats", "yardstick_bits"]
+
+
 def test_what_a_text_says_is_shown_and_never_run(opened: Any) -> None:
     opened.click("text=b/9")
     assert opened.inner_text("#utterance-text") == HOSTILE
@@ -214,7 +271,7 @@ def test_the_list_is_sorted_by_any_column_and_what_is_missing_comes_last(opened:
     assert ids(opened) == ["b/10", "b/9"]
     opened.click("#utterances thead >> text=Utterance")
     assert ids(opened) == ["b/9", "b/10"]
-    opened.select_option("#measure", "distance")
+    opened.select_option("#measure", "stft")
     for system, order in {"wavenet": ["b/9", "b/10"], "griffin-lim": ["b/10", "b/9"]}.items():
         head = opened.locator("#utterances thead button", has_text=system)
         head.press("Enter")
@@ -235,6 +292,7 @@ def test_an_utterance_without_a_copy_shows_and_plays_the_rest(opened: Any) -> No
     assert opened.locator("#systems button").nth(2).is_disabled()
     opened.keyboard.press("3")
     assert heard(opened) == [ORIGINAL]
+    opened.click("text=Measures of this utterance")
     assert cells(opened, "#utterance-measures", "PESQ") == ["n/a"]
     opened.keyboard.press(" ")
     wait_until(opened, lambda: position(opened) > 0.1)
@@ -277,9 +335,9 @@ def test_keys_seek_by_half_a_second_and_a_twentieth(opened: Any) -> None:
     assert position(opened) == 0
 
 
-def drag(page: Any, start: float, end: float) -> None:
-    """From one share of the first picture's width to another."""
-    plot = page.locator(".plot").first
+def drag(page: Any, start: float, end: float, picture: str = SPECTROGRAM) -> None:
+    """From one share of a picture's width to another."""
+    plot = page.locator(f"{picture} .plot").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     y = box["y"] + box["height"] / 2
@@ -308,6 +366,115 @@ def test_a_drag_in_a_picture_repeats_the_region(opened: Any) -> None:
     assert sum(later < earlier for earlier, later in pairwise(places)) >= 2  # it came round
     opened.keyboard.press("l")
     wait_until(opened, lambda: position(opened) == SECONDS)
+
+
+def test_the_overview_is_a_picture_too(opened: Any) -> None:
+    drag(opened, 0.25, 0.25, "#overview")
+    assert position(opened) == pytest.approx(0.25, abs=0.005)
+
+
+def test_keys_begin_and_end_a_region(opened: Any) -> None:
+    for key in ("ArrowRight", "["):
+        opened.keyboard.press(key)
+    opened.keyboard.press("Shift+ArrowRight")
+    opened.keyboard.press("]")
+    assert opened.get_attribute("#loop", "aria-pressed") == "true"
+    region = opened.locator(f"{SPECTROGRAM} .region").first.bounding_box()
+    plot = opened.locator(f"{SPECTROGRAM} .plot").first.bounding_box()
+    assert (region["x"] - plot["x"]) / plot["width"] == pytest.approx(0.5, abs=0.01)
+    assert region["width"] / plot["width"] == pytest.approx(0.05, abs=0.01)
+
+
+# What is seen.
+
+
+def seen(page: Any) -> tuple[float, float]:
+    """The first and the last time at the axis of the first spectrogram."""
+    texts = page.locator(f"{SPECTROGRAM} >> nth=0 >> .times span").all_inner_texts()
+    return float(texts[0].split()[0]), float(texts[-1].split()[0])
+
+
+def test_zooming_in_shows_the_region_and_a_click_goes_where_it_points(opened: Any) -> None:
+    assert seen(opened) == (0.0, 1.0)
+    assert opened.locator("#zoom-out").is_disabled()
+    drag(opened, 0.6, 0.8)
+    opened.keyboard.press("+")
+    assert seen(opened) == (0.60, 0.80)
+    drag(opened, 0.25, 0.25)
+    assert position(opened) == pytest.approx(0.65, abs=0.002)
+    frame, whole = (opened.locator(f"#overview {one}").bounding_box() for one in (".frame", ".plot"))
+    assert frame["width"] / whole["width"] == pytest.approx(0.2, abs=0.01)
+    opened.click("#zoom-out")
+    assert seen(opened) == pytest.approx((0.55, 0.95), abs=0.1)
+    opened.keyboard.press("0")
+    assert seen(opened) == (0.0, 1.0)
+
+
+def test_zooming_in_keeps_what_is_at_the_cursor_in_its_place(opened: Any) -> None:
+    drag(opened, 0.5, 0.5)
+    opened.keyboard.press("+")
+    opened.keyboard.press("+")
+    assert seen(opened) == pytest.approx((0.375, 0.625), abs=0.026)
+    cursor, plot = (opened.locator(f"{SPECTROGRAM} {one}").first.bounding_box() for one in (".cursor", ".plot"))
+    assert (cursor["x"] - plot["x"]) / plot["width"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_turn_of_the_wheel_zooms_with_ctrl_and_goes_along_with_shift(opened: Any) -> None:
+    opened.mouse.move(*centre(opened, f"{SPECTROGRAM} .plot"))
+    opened.keyboard.down("Control")
+    opened.mouse.wheel(0, -200)
+    wait_until(opened, lambda: seen(opened) == pytest.approx((0.375, 0.625), abs=0.026))
+    opened.keyboard.up("Control")
+    opened.keyboard.down("Shift")
+    opened.mouse.wheel(0, 1000)
+    wait_until(opened, lambda: seen(opened) == pytest.approx((0.625, 0.875), abs=0.026))
+    opened.keyboard.up("Shift")
+    opened.keyboard.press("2")  # the position is elsewhere, and nothing moves
+    assert seen(opened) == pytest.approx((0.625, 0.875), abs=0.026)
+
+
+@pytest.mark.usefixtures("long_utterances")
+def test_a_close_view_follows_what_is_played(opened: Any) -> None:
+    for _ in range(5):
+        opened.keyboard.press("+")
+    assert seen(opened) == pytest.approx((0.0, 0.6), abs=0.1)
+    opened.keyboard.press(" ")
+    wait_until(opened, lambda: seen(opened)[0] >= 0.6)
+
+
+def test_waveforms_are_shown_when_asked_for(opened: Any) -> None:
+    assert opened.locator(".waveform:visible").count() == 0
+    opened.keyboard.press("w")
+    assert opened.locator(".waveform:visible").count() == 3
+
+
+# Orange: more red than green than blue, which no colour of the scale has.
+ORANGE = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const rows = Array(canvas.width).fill(0);
+    for (let i = 0; i < data.length; i += 4)
+        if (data[i] > 1.3 * data[i + 1] && data[i + 1] > 1.3 * data[i + 2]) rows[(i / 4) % canvas.width]++;
+    return rows;
+}"""
+
+
+def test_lines_of_f0_are_thin_and_can_be_hidden(opened: Any) -> None:
+    rows = opened.locator(f"{SPECTROGRAM} canvas").first.evaluate(ORANGE)
+    assert 1 <= max(rows) <= 3
+    opened.keyboard.press("f")
+    assert max(opened.locator(f"{SPECTROGRAM} canvas").first.evaluate(ORANGE)) == 0
+    assert opened.locator("#legend .pitch:visible").count() == 0
+
+
+def test_a_sound_is_saved_bit_for_bit(opened: Any, tmp_path: Path) -> None:
+    for act, system, name in [
+        (lambda: opened.click("text=Save >> nth=1"), "wavenet", "a1"),
+        (lambda: opened.keyboard.press("s"), ORIGINAL, "a0"),
+    ]:
+        with opened.expect_download() as download:
+            act()
+        assert download.value.suggested_filename == f"b-10.{system}.flac"
+        assert Path(download.value.path()).read_bytes() == (tmp_path / "audio" / f"{name}.flac").read_bytes()
 
 
 @pytest.mark.usefixtures("long_utterances")
@@ -377,7 +544,11 @@ def test_the_page_is_dark_where_people_want_it_dark(opened: Any) -> None:
 def test_a_narrow_window_is_filled_and_never_scrolls_sideways(opened: Any, width: int) -> None:
     opened.set_viewport_size({"width": width, "height": 700})
     opened.keyboard.press("d")
+    opened.keyboard.press("w")
+    opened.click("text=Measures of this utterance")
     assert opened.evaluate("document.documentElement.scrollWidth") == width
+    cut = "[...document.querySelectorAll('.scroll')].filter(node => node.scrollWidth > node.clientWidth).length"
+    assert opened.evaluate(cut) == 0
     assert opened.locator("#panel").bounding_box()["width"] > 0.6 * width
 
 
@@ -407,6 +578,40 @@ def test_a_difference_is_the_copy_s_level_less_the_recording_s_above_the_floor(o
         }"""
     )
     assert levels == [10, -5, 0, 10]
+
+
+def test_a_waveform_reaches_from_the_lowest_to_the_highest_sample_of_each_column(opened: Any) -> None:
+    up, down = opened.evaluate(
+        """() => {
+            const samples = new Float32Array(8000);
+            [samples[4001], samples[6001]] = [1, -0.5];
+            const canvas = element("canvas", { width: 100, height: 100 });
+            const context = canvas.getContext("2d");
+            drawWaveform(context, 100, 100, { samples, sampleRate: 8000, view: new View(1), peak: 1, colour: "#000" });
+            const rows = (x) => [...context.getImageData(x, 0, 1, 100).data].filter((_, i) => i % 4 === 3);
+            const filled = (x) => [rows(x).findIndex(Boolean), rows(x).findLastIndex(Boolean)];
+            return [filled(50), filled(75)];
+        }"""
+    )
+    assert up == [2, pytest.approx(50, abs=1)]
+    assert down == [pytest.approx(50, abs=1), pytest.approx(74, abs=1)]
+
+
+def test_few_samples_are_joined_by_a_line(opened: Any) -> None:
+    heights = opened.evaluate(
+        """() => {
+            const canvas = element("canvas", { width: 90, height: 100 });
+            const context = canvas.getContext("2d");
+            const view = Object.assign(new View(1), { end: 2 / 8000 });
+            const samples = Float32Array.from([0, 1, 0, -1]);
+            drawWaveform(context, 90, 100, { samples, sampleRate: 8000, view, peak: 1, colour: "#000" });
+            const alpha = (x) => [...context.getImageData(x, 0, 1, 100).data].filter((_, i) => i % 4 === 3);
+            const sum = (values) => values.reduce((a, b) => a + b);
+            const middle = (values) => sum(values.map((a, y) => a * (y + 0.5))) / sum(values);
+            return [1, 22, 44, 67].map((x) => middle(alpha(x)));
+        }"""
+    )
+    assert heights == pytest.approx([50, 26, 2, 26], abs=2)
 
 
 # An offline context computes what a listener would hear. It waits at half a second, where another track is selected.

@@ -138,7 +138,7 @@ class Augmentation:
         if not 0 <= self.speed <= MOST_SPEED:
             raise ValueError(
                 f"A speed changes by a share of 0 to {MOST_SPEED}, but data.speed is {self.speed}. "
-                "0.1 is two semitones either way, 0 turns it off."
+                "0.1 is nearly two semitones either way, 0 turns it off."
             )
 
     def change_speed(

@@ -6,7 +6,7 @@ from vocoder.evaluation import artefacts, levels, perceptual, pitch, spectral
 from vocoder.evaluation.analysis import Analysis, Undefined
 from vocoder.evaluation.stopwatch import Stopwatch
 
-METERS = (*spectral.METERS, *pitch.METERS, *perceptual.METERS, *levels.METERS, *artefacts.METERS)
+METERS = (*perceptual.METERS, *pitch.METERS, *spectral.METERS, *levels.METERS, *artefacts.METERS)
 MEASURES = tuple(measure for measure, _ in METERS)
 
 

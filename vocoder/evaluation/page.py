@@ -15,18 +15,22 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from vocoder.evaluation.headline import headline
 from vocoder.evaluation.records import Evaluation, UtteranceRecord
 from vocoder.evaluation.stopwatch import describe_spent
 from vocoder.files import write_whole
 
 PARTS = Path(__file__).parent / "pages"
-STYLES = ("base.css", "report.css")
+STYLES = ("base.css", "report.css", "panel.css")
 SCRIPTS = (
     "elements.js",
     "player.js",
+    "view.js",
     "spectrogram.js",
+    "waveform.js",
     "pictures.js",
     "gallery.js",
+    "overview.js",
     "tables.js",
     "list.js",
     "panel.js",
@@ -110,7 +114,7 @@ def _fingerprint(text: str) -> str:
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
     """All but what only an open utterance needs."""
-    summary = asdict(evaluation)
+    summary = asdict(evaluation) | {"headline": headline(evaluation)}
     if "spent" in evaluation.facts:
         summary["facts"]["spent"] = describe_spent(evaluation.facts["spent"])
     for utterance in summary["utterances"]:

@@ -23,3 +23,15 @@ function signed(number, digits) {
   const text = fixed(number, digits);
   return number > 0 ? `+${text}` : text;
 }
+
+/** Hand a file to whoever looks at the page. */
+function download(name, bytes, type) {
+  const url = URL.createObjectURL(new Blob([bytes], { type }));
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000); // it may still be being written
+}
+
+/** The bytes of base64. */
+function toBytes(base64) {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}

@@ -7,7 +7,7 @@ class UtteranceList {
   #column = null; // by which it is sorted: {index, descending}; null for the corpus's own order
   #measure;
   #open = 0;
-  #table = element("table", {}, element("thead"), element("tbody"));
+  #table = element("table", { className: "stacked" }, element("thead"), element("tbody"));
 
   /** Called with the number of the utterance that is chosen. */
   onchoose = () => {};
@@ -76,6 +76,7 @@ class UtteranceList {
       const values = this.#evaluation.utterances.map(columns[index].value);
       this.#order.sort((a, b) => compareValues(values[a], values[b], descending) || a - b);
     }
+    this.#table.style.setProperty("--columns", columns.length - 1);
     this.#table.tHead.replaceChildren(element("tr", {}, ...columns.map((column, i) => this.#head(column.name, i))));
     for (const number of this.#order) this.#fill(number, columns);
     this.#table.tBodies[0].replaceChildren(...this.#order.map((number) => this.#rows[number]));

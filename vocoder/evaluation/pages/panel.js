@@ -1,44 +1,64 @@
 // One utterance: its versions to hear and to see, and its figures.
 
+const ZOOM = 2; // how much closer at each step
+
 class Panel {
   #evaluation;
   #player;
   #gallery;
+  #overview;
   #utterance;
+  #number;
+  #view = new View(0);
   #region = null; // {start, end} in seconds
+  #position = 0; // in seconds, when last looked at
   #node = (id) => document.getElementById(id);
 
   constructor(evaluation, player) {
     this.#evaluation = evaluation;
     this.#player = player;
-    this.#gallery = new Gallery(this.#node("pictures"), this.#node("legend"), evaluation, {
+    const gestures = {
       seek: (seconds) => this.#seek(seconds),
       drag: (start, end) => this.#showRegion({ start, end }),
       select: (start, end) => this.#choose({ start, end }),
-    });
+      wheel: (event, seconds) => this.#wheel(event, seconds),
+      save: (system) => this.save(system),
+    };
+    this.#gallery = new Gallery(this.#node("pictures"), this.#node("legend"), evaluation, gestures);
+    this.#overview = new Overview(this.#node("overview"), gestures);
     player.onchange = () => this.#refresh();
-    for (const name of ["loop", "match", "difference"]) this.#node(name).onclick = () => this.press(name);
+    for (const name of ["loop", "match", "waveforms", "pitch", "difference"]) {
+      this.#node(name).onclick = () => this.press(name);
+    }
     this.#node("play").onclick = () => player.toggle();
+    this.#node("zoom-in").onclick = () => this.zoomIn();
+    this.#node("zoom-out").onclick = () => this.zoomOut();
     this.#node("systems").replaceChildren(...evaluation.systems.map((system, i) => this.#systemButton(system, i)));
+    this.#showParts();
   }
 
   /** Show an utterance and load its sound; if another one was playing, this one does now. */
   async open(number) {
     const { playing, selected } = this.#player;
     this.#player.load([]);
-    this.#gallery.show([]);
+    this.#view = new View(0);
+    this.#gallery.show([], this.#view);
     this.#region = null;
+    this.#number = number;
     this.#utterance = this.#evaluation.utterances[number];
     this.#write();
     const tracks = await this.#decode(number);
-    if (this.#utterance !== this.#evaluation.utterances[number]) return; // yet another was opened meanwhile
+    if (this.#number !== number) return; // yet another was opened meanwhile
     this.#player.load(tracks);
+    this.#view = new View(this.#player.duration);
     if (tracks.some(({ name }) => name === selected)) this.#player.select(selected);
     if (playing) this.#player.play();
-    this.#gallery.show(tracks);
+    this.#gallery.show(tracks, this.#view);
+    this.#overview.load(tracks, this.#evaluation.sample_rate, this.#view);
     this.#match();
     this.#repeat();
     this.#refresh();
+    this.#draw();
   }
 
   /** Hear the system of a place in the list, if there is one and it has a copy. */
@@ -47,10 +67,47 @@ class Panel {
     if (button && !button.disabled) this.#player.select(this.#evaluation.systems[place]);
   }
 
-  /** Press one of the buttons that stay down: loop, match, difference. */
+  /** Press one of the buttons that stay down: loop, match, waveforms, pitch, difference. */
   press(name) {
     this.#node(name).ariaPressed = `${!this.#pressed(name)}`;
-    ({ loop: () => this.#repeat(), match: () => this.#match(), difference: () => this.#refresh() })[name]();
+    if (name === "loop") this.#repeat();
+    else if (name === "match") this.#match();
+    else this.#showParts();
+  }
+
+  /** Begin or end the region where the player is. */
+  bound(edge) {
+    const { position, duration } = this.#player;
+    const region = { start: 0, end: duration, ...this.#region, [edge]: position };
+    if (region.start >= region.end) Object.assign(region, edge === "start" ? { end: duration } : { start: 0 });
+    if (region.start < region.end) this.#choose(region, position);
+  }
+
+  /** Closer: to the region if one is chosen, then to where the player is. */
+  zoomIn() {
+    const { start, end } = this.#region ?? { start: 0, end: Infinity };
+    if (end - start < 0.99 * this.#view.length) this.#view.show(start, end);
+    else this.#zoom(1 / ZOOM);
+    this.#draw();
+  }
+
+  zoomOut() {
+    this.#zoom(ZOOM);
+    this.#draw();
+  }
+
+  showAll() {
+    this.#view.show(0, this.#player.duration);
+    this.#draw();
+  }
+
+  /** Hand out a system's file, bit for bit; the one that is heard unless another is named. */
+  save(system = this.#player.selected) {
+    if (system === null) return;
+    const { id, systems } = this.#utterance;
+    const [suffix] = systems[system].audio.match(/\.[^.]*$/);
+    const name = `${id}.${system}`.replace(/[^\p{L}\p{N}._-]+/gu, "-") + suffix;
+    download(name, toBytes(readData(`utterance-${this.#number}`)[system].audio), "application/octet-stream");
   }
 
   #pressed(name) {
@@ -65,9 +122,8 @@ class Panel {
   }
 
   #write() {
-    const { id, seconds, text, systems } = this.#utterance;
-    this.#node("utterance-id").textContent = id;
-    this.#node("utterance-seconds").textContent = `${fixed(seconds, 2)} s`;
+    const { id, text, speaker, systems } = this.#utterance;
+    this.#node("utterance-id").textContent = speaker ? `${id}, voice ${speaker}` : id;
     this.#node("utterance-text").textContent = text;
     this.#node("utterance-measures").replaceChildren(utteranceTable(this.#evaluation, this.#utterance));
     this.#writeProblems(this.#problems());
@@ -116,23 +172,50 @@ class Panel {
     this.#player.seek(seconds);
   }
 
-  #choose(region) {
+  #choose(region, position = region.start) {
     this.#region = region;
     this.#node("loop").ariaPressed = "true";
     this.#repeat();
-    this.#player.seek(region.start);
+    this.#player.seek(position);
   }
 
   #repeat() {
     const { start, end } = this.#region ?? { start: 0, end: this.#player.duration };
     if (this.#pressed("loop") && end > start) this.#player.loop(start, end);
     else this.#player.loop(null);
-    this.#showRegion(this.#region ?? { start: 0, end: 0 });
+    this.#showRegion(this.#region);
   }
 
-  #showRegion({ start, end }) {
-    this.#node("pictures").style.setProperty("--start", start / this.#player.duration);
-    this.#node("pictures").style.setProperty("--end", end / this.#player.duration);
+  #zoom(factor, centre = this.#player.position) {
+    const seen = this.#view.start <= centre && centre <= this.#view.end;
+    this.#view.zoom(factor, seen ? centre : (this.#view.start + this.#view.end) / 2);
+  }
+
+  /** A turn of the wheel with ctrl, which a pinch on a touchpad is too, or sideways; any other scrolls the page. */
+  #wheel(event, seconds) {
+    const sideways = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
+    const along = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    if (event.ctrlKey) this.#view.zoom(ZOOM ** (event.deltaY / 100), seconds);
+    else if (along && !this.#view.whole) this.#view.pan((sideways / 1000) * this.#view.length);
+    else return;
+    event.preventDefault();
+    this.#draw();
+  }
+
+  /** Mark a region, or none, in all pictures; not in those that show nothing else. */
+  #showRegion(region) {
+    for (const [node, view] of this.#views()) {
+      const marked = region && (view.start < region.start || region.end < view.end);
+      node.style.setProperty("--start", marked ? view.share(region.start) : 0);
+      node.style.setProperty("--end", marked ? view.share(region.end) : 0);
+    }
+  }
+
+  #views() {
+    return [
+      [this.#node("pictures"), this.#view],
+      [this.#node("overview"), new View(this.#player.duration)],
+    ];
   }
 
   #refresh() {
@@ -142,16 +225,40 @@ class Panel {
       button.ariaPressed = `${this.#evaluation.systems[i] === selected}`;
     });
     this.#gallery.mark(selected);
-    this.#node("panel").classList.toggle("with-differences", this.#pressed("difference"));
+    this.#overview.mark(selected);
     this.#follow();
   }
 
-  /** Clock and cursors, as long as it plays. */
+  /** Of the pictures those parts that are wanted. */
+  #showParts() {
+    for (const name of ["waveforms", "pitch", "difference"]) {
+      this.#node("panel").classList.toggle(`with-${name}`, this.#pressed(name));
+    }
+    this.#gallery.showPitch(this.#pressed("pitch"));
+  }
+
+  /** Pictures, after a change of the view. */
+  #draw() {
+    this.#gallery.draw();
+    this.#overview.frame(this.#view);
+    this.#node("zoom-out").disabled = this.#view.whole;
+    this.#showRegion(this.#region);
+    this.#showPosition();
+  }
+
+  /** Clock, cursors and view, as long as it plays. A view that looks elsewhere is left alone while nothing moves. */
   #follow() {
-    const { position, duration, playing } = this.#player;
+    const { position } = this.#player;
+    if (position !== this.#position && this.#view.follow(position)) this.#draw();
+    this.#position = position;
+    this.#showPosition();
+    if (this.#player.playing) requestAnimationFrame(() => this.#follow());
+  }
+
+  #showPosition() {
+    const { position, duration } = this.#player;
     this.#node("time").textContent = `${position.toFixed(3)} / ${duration.toFixed(3)} s`;
-    this.#node("pictures").style.setProperty("--position", duration ? position / duration : 0);
-    if (playing) requestAnimationFrame(() => this.#follow());
+    for (const [node, view] of this.#views()) node.style.setProperty("--position", view.share(position));
   }
 }
 

@@ -18,7 +18,16 @@ const KEYS = {
   j: () => list.step(1),
   l: () => panel.press("loop"),
   m: () => panel.press("match"),
+  w: () => panel.press("waveforms"),
+  f: () => panel.press("pitch"),
   d: () => panel.press("difference"),
+  "[": () => panel.bound("start"),
+  "]": () => panel.bound("end"),
+  "+": () => panel.zoomIn(),
+  "=": () => panel.zoomIn(), // + without shift on many keyboards
+  "-": () => panel.zoomOut(),
+  0: () => panel.showAll(),
+  s: () => panel.save(),
   "?": () => help.showModal(),
 };
 
@@ -37,24 +46,31 @@ document.addEventListener("keydown", (event) => {
   act(event);
 });
 
-// A button that is clicked shall not take the focus, and with it the space bar.
+// What is clicked shall not take the focus, and with it the space bar.
 document.addEventListener("mousedown", (event) => {
-  if (!event.target.closest("button")) return;
+  if (!event.target.closest("button, summary")) return;
   event.preventDefault();
   document.activeElement.blur();
 });
 
 function writeHead() {
-  const { model, corpus, part } = evaluation.facts;
+  const { model, model_hash: weights, vocoder, corpus, part } = evaluation.facts;
   const count = evaluation.utterances.length;
+  const about = [
+    `${count} ${count === 1 ? "utterance" : "utterances"} of ${corpus} (${part}), each copied from its mel`,
+    weights && `weights ${weights}`,
+    vocoder && `vocoder ${vocoder}`,
+  ];
   document.getElementById("model").textContent = model;
-  document.getElementById("corpus").textContent =
-    `${count} ${count === 1 ? "utterance" : "utterances"} of ${corpus} (${part}), each copied from its mel`;
+  document.getElementById("version").textContent = about.filter(Boolean).join(" · ");
+  document.getElementById("headline").textContent = evaluation.headline;
   document.getElementById("facts").append(factList(evaluation.facts));
   document.getElementById("totals").append(totalsTable(evaluation));
 }
 
 writeHead();
 document.getElementById("show-help").onclick = () => help.showModal();
+document.getElementById("previous").onclick = () => list.step(-1);
+document.getElementById("next").onclick = () => list.step(1);
 list.onchoose = (number) => panel.open(number);
 if (evaluation.utterances.length) list.choose(0);

@@ -58,11 +58,10 @@ function measureTable(measures, systems, cell) {
   });
   const heads = shown.map((system) => element("th", { scope: "col" }, system));
   const corner = element("td", {}, element("span", { className: "unseen" }, "Measure"));
-  return element(
-    "div",
-    { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Measures" },
-    element("table", { className: "measures" }, element("thead", {}, element("tr", {}, corner, ...heads)), element("tbody", {}, ...rows)),
-  );
+  const head = element("thead", {}, element("tr", {}, corner, ...heads));
+  const table = element("table", { className: "measures stacked" }, head, element("tbody", {}, ...rows));
+  table.style.setProperty("--columns", shown.length);
+  return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Measures" }, table);
 }
 
 /**
