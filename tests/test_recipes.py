@@ -98,7 +98,7 @@ def test_a_row_of_the_learning_table_is_a_recipe_once_row_sh_has_said_the_rest(m
     assert all(option in (RECIPES / "learning" / "row.sh").read_text() for option in said[::2])
 
 
-@pytest.mark.parametrize("name", ["finetune", "folder", "learning", "ljspeech", *VOICES])
+@pytest.mark.parametrize("name", ["any-audio", "finetune", "folder", "learning", "ljspeech", *VOICES])
 def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
     assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64-g8"])
 
