@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -18,6 +19,8 @@ from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 
 torch.set_num_threads(1)  # tensors here are tiny: on a busy machine, threads that share them wait for each other
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: its kernels then run on the CPU
 
 DISTRIBUTIONS = ("mixture_of_logistics", "gaussian", "mu_law_categorical")
 

@@ -308,7 +308,7 @@ def test_what_a_peer_s_own_code_needs_is_named(tmp_path: Path, forget: Callable[
             ["--network", "wavenet-65"],
             f"--network must be one of {', '.join(NETWORKS)}, but is 'wavenet-65'",
         ),
-        (["--engine", "fast"], "--engine must be of auto, native, torch, graphs, but is 'fast'"),
+        (["--engine", "fast"], "--engine must be of auto, native, torch, graphs, triton, but is 'fast'"),
         (["--precision", "fp16"], "--precision must be of auto, w8a16, fp32, int16, bf16, int8, but is 'fp16'"),
         (["--engine", "torch", "--precision", "w8a16"], "of the engine 'torch' must be of auto, fp32, but is w8a16"),
         (["--streams", "1,0"], "--streams must be at least 1, but is 0"),

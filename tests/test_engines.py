@@ -17,6 +17,7 @@ from vocoder.engines import ENGINES, able_engines, create_engine
 from vocoder.engines.base import Engine
 from vocoder.engines.graphs import GraphEngine
 from vocoder.engines.noise import draw_noise
+from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ROWS, ReferenceEngine
 from vocoder.engines.step import Step
 from vocoder.model.wavenet import Conditioning, WaveNet
@@ -38,7 +39,11 @@ def network(request: pytest.FixtureRequest) -> WaveNet:
     return tiny_network(tiny_config(**request.param))
 
 
-@pytest.fixture(params=ENGINES, ids=lambda kind: kind.name)
+# In Triton's interpreter each test takes a minute; `test_triton.py` has those laws that take seconds.
+KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind is TritonEngine else ()) for kind in ENGINES]
+
+
+@pytest.fixture(params=KINDS, ids=[kind.name for kind in ENGINES])
 def engine(request: pytest.FixtureRequest, network: WaveNet) -> Engine:
     obstacle = request.param.obstacle(network)
     if obstacle:

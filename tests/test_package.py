@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 
 PROSE_AND_CODE = {".py", ".md", ".toml", ".yaml", ".yml", ".sh", ".html", ".json", ".cpp", ".h", ".txt"}
 
-HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingface_hub", "fastapi", "uvicorn")
+HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingface_hub", "fastapi", "uvicorn", "triton")
 
 # In signal order: a room may import itself and the rooms before it, never a later one.
 ROOMS = (

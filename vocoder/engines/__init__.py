@@ -7,14 +7,24 @@ import warnings
 from vocoder.engines.base import Engine
 from vocoder.engines.graphs import GraphEngine
 from vocoder.engines.native import NativeEngine
+from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.model.wavenet import WaveNet
 
-__all__ = ["ENGINES", "Engine", "GraphEngine", "NativeEngine", "ReferenceEngine", "able_engines", "create_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "GraphEngine",
+    "NativeEngine",
+    "ReferenceEngine",
+    "TritonEngine",
+    "able_engines",
+    "create_engine",
+]
 
-# In order of preference: "auto" takes the first that can run the network. A faster engine goes in front; `graphs` will,
-# once a CUDA device has shown that it is one.
-ENGINES: tuple[type[Engine], ...] = (NativeEngine, ReferenceEngine, GraphEngine)
+# In order of preference: "auto" takes the first that can run the network. A faster engine goes in front; `graphs` and
+# `triton` will, once a CUDA device has shown that they are.
+ENGINES: tuple[type[Engine], ...] = (NativeEngine, ReferenceEngine, GraphEngine, TritonEngine)
 
 
 def able_engines(network: WaveNet) -> list[type[Engine]]:

@@ -5,6 +5,8 @@ It computes what `WaveNet.forward` computes, in the order in which time passes; 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ class ReferenceEngine(Engine):
     """Step by step with ring buffers; see `Engine`."""
 
     name = "torch"
-    precisions = ("fp32",)
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
 
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)  # the threads are torch's own: torch.set_num_threads
