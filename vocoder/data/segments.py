@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.mels import GivenMels
 from vocoder.data.reading import read_stretch
+from vocoder.features.decoding import DecodingError
 
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
@@ -89,6 +90,8 @@ def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) 
         audio = read_stretch(utterance.path, first, last, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _changed(utterance, error.error_string) from error
+    except DecodingError as error:
+        raise _changed(utterance, f"it {error}") from error
     if len(audio) < stop - start:
         raise _changed(utterance, f"it ends at sample {first + len(audio)} of {utterance.start + utterance.samples}.")
     return np.asarray(utterance.polarity * audio)
