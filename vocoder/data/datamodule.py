@@ -209,7 +209,7 @@ class VocoderDataModule(LightningDataModule):
         per_step = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
         sampler = Continuing(
             trainer.max_steps * per_step if trainer.max_steps > 0 else ENDLESS,
-            done=trainer.global_step * per_step,
+            done=lambda: trainer.global_step * per_step,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -223,16 +223,17 @@ class Continuing(Sampler[int]):
 
     Args:
         total: The number of segments in the whole run, all processes together.
-        done: The number of these that were seen already.
+        done: What gives the number of these that were seen already; it is asked each time that reading begins, since
+            Lightning makes loaders before it knows, as when it tries sizes of batches.
         rank: The number of this process among `world_size`.
         world_size: The number of processes that share the run.
     """
 
-    def __init__(self, total: int, *, done: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, total: int, *, done: Callable[[], int] = lambda: 0, rank: int = 0, world_size: int = 1) -> None:
         self.total, self.done, self.rank, self.world_size = total, done, rank, world_size
 
     def __len__(self) -> int:
         return self.total // self.world_size
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done + self.rank, self.total, self.world_size))
+        return iter(range(self.done() + self.rank, self.total, self.world_size))
