@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from vocoder import MelConfig, Vocoder
+from vocoder import Vocoder
 from vocoder.data.corpora import Utterance, split_each
 from vocoder.data.layouts import name_speakers, read_corpora
 from vocoder.engines import create_engine
@@ -32,6 +32,7 @@ from vocoder.inference.checks import check_speaker
 from vocoder.inference.conditioner import Conditioner, condition_whole
 
 SECONDS = 4.0  # of each recording
+SPECTRUM_BANDS = 40  # in which spectra are compared
 NOBODY = "(none)"  # the name that a model without speakers is given
 Table = Mapping[tuple[str, str], float]  # of a mel's speaker and a name
 
@@ -94,7 +95,7 @@ class Copier:
         conditioner = Conditioner(voice.network, check_speaker(speaker, voice.config, 1))
         conditioning = condition_whole(conditioner, mel[None])
         log_prob = log_likelihood(self.engine, conditioning, waveform, voice.config.waveform)
-        looks = MelConfig(sample_rate=voice.sample_rate)  # in bands of which the model may have fewer
+        looks = replace(self.mel, n_mels=SPECTRUM_BANDS)  # of which the model may have fewer
         bits = -float(log_prob.double().mean()) / math.log(2)
         return Copy(utterance.speaker, name, Analysis(waveform, looks), Analysis(made, looks), bits)
 

@@ -1,8 +1,8 @@
 """How long training waits for its data: `python -m vocoder.data.benchmark --help`.
 
-Lightning trains a module that computes nothing, its step is a pause of a given length, such as a fast device's; what its
-profiler says of fetching batches is the wait. Beside it: what a batch takes of one process's own time, so how many
-processes a faster step would need.
+Lightning trains a module that computes nothing: its step is a pause as long as a fast device's. What its profiler says
+of fetching batches is the wait. Beside it stands what a batch takes of one process's own time, and so how many
+processes keep up with such steps.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ from vocoder.data.datamodule import VocoderDataModule
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"
 WARM_UP = 10  # first batches, for which the processes that read ahead have not begun yet
 TIMED = 20  # batches read by this process alone
+
+NEEDLESS_WARNINGS = (
+    ".*does not have many workers",  # their number is the question
+    ".*your dataloader is not resumable",  # it is, but not here
+    ".*no optimizer|.*validation_step",  # there is nothing to train
+    ".isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own business with torch
+)
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings(
-        "ignore", ".*does not have many workers|.*treespec, LeafSpec|.*validation_step|.*resumable|.*no optimizer"
-    )
+    for needless in NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", needless)
     size = {"batch_size": options.batch_size, "segment_frames": options.segment_frames}
     found = measure(options.step_ms / 1000, options.steps, root=options.corpus, num_workers=options.num_workers, **size)
     wait, batch = 1000 * found.wait_seconds, 1000 * found.batch_seconds
