@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder import Vocoder
-from vocoder.data.corpora import read_corpus
+from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio, to_levels
 from vocoder.features.mel import LogMelSpectrogram
 

@@ -400,13 +400,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("suffix", ["m4a", "wav"])  # whatever it is called
-def test_a_format_that_cannot_be_read_is_named_with_the_remedy(
-    tmp_path: Path, content: bytes, kind: str, suffix: str
+def test_without_ffmpeg_a_format_that_libsndfile_lacks_is_named_with_the_remedy(
+    tmp_path: Path, content: bytes, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("vocoder.features.decoding.PROGRAM", "no-ffmpeg-here")
     (tmp_path / f"my speech.{suffix}").write_bytes(content * 20)
-    with pytest.raises(ValueError, match=rf"is {kind}.* which libsndfile does not read") as caught:
+    with pytest.raises(ValueError, match=rf"my speech.{suffix} is {kind}.* which libsndfile does not read") as caught:
         load_audio(tmp_path / f"my speech.{suffix}", SAMPLE_RATE)
-    assert "ffmpeg -i" in str(caught.value)
+    assert "ffmpeg, which does, is not installed. Install it" in str(caught.value)
     assert "damaged" not in str(caught.value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,21 @@ def test_a_law_without_a_scale_has_no_floor():
     assert "scale floor" not in verdicts(check_voice(Vocoder(config, tiny_network(config)), [recording()]))
 
 
-def test_models_of_several_voices_are_refused():
-    config = tiny_config(num_speakers=2)
-    with pytest.raises(ValueError, match=r"this model has 2 voices\. `vocoder evaluate`"):
-        check_voice(Vocoder(config, tiny_network(config)), [recording()])
+def test_each_recording_is_looked_at_in_its_speaker_s_voice():
+    config = replace(tiny_config(num_speakers=2), speakers=("anna", "bob"))
+    voice, given = Vocoder(config, tiny_network(config)), recording()
+    with torch.no_grad():
+        voice.network.speaker_embedding.weight.copy_(torch.tensor([[0.0], [3.0]]).expand(-1, 4))
+
+    def likelihood(*speakers: str) -> float:
+        findings = check_voice(voice, [given] * len(speakers), speakers)
+        return next(one.value for one in findings if one.yardstick is voices.LIKELIHOOD)
+
+    anna, bob, both = likelihood("anna"), likelihood("bob"), likelihood("anna", "bob")
+    assert abs(anna - bob) > 0.01
+    assert both == pytest.approx((anna + bob) / 2, abs=1e-3)
+    with pytest.raises(ValueError, match=r"but none was given\. Pass, for example, speaker='anna'"):
+        check_voice(voice, [given])
 
 
 def tiny_recipe(root: Path) -> dict[str, Any]:
@@ -185,6 +197,19 @@ def test_a_run_is_looked_at_by_its_own_corpus_in_one_command(run, monkeypatch, c
         assert f"  {name} " in said
     assert "What to do: train longer" in " ".join(said.split())
     assert {path.parent for path in heard} == {run.parent / "corpus"}
+
+
+def test_a_run_of_several_speakers_is_looked_at_by_each_of_its_corpora(tmp_path, monkeypatch, capsys):
+    roots = [str(make_corpus(tmp_path / name, 4)) for name in ("anna", "bob")]
+    values = tiny_recipe(tmp_path)
+    values["data"] |= {"root": roots, "speakers": True}
+    vocoder("fit", values)
+    monkeypatch.setattr(runs, "probe_step", lambda recipe: Probe(1.0, 0.0))
+    heard = []
+    monkeypatch.setattr("vocoder.cli.doctor.load_audio", lambda path, rate: heard.append(path) or recording())
+    assert main(["doctor", str(tmp_path / "run")]) == 0
+    assert "likelihood" in capsys.readouterr().out
+    assert {path.parent.name for path in heard} == {"anna", "bob"}
 
 
 def test_a_run_without_a_checkpoint_says_so(tmp_path, capsys):

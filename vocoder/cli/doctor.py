@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vocoder.cli.extras import needing
 from vocoder.columns import wrap
-from vocoder.data.corpora import split
-from vocoder.data.layouts import read_corpus
+from vocoder.data.corpora import split_each
+from vocoder.data.layouts import name_speakers, read_corpora
 from vocoder.features.audio import load_audio
 from vocoder.inference.example import RECORDINGS
 from vocoder.inference.vocoder import Vocoder
@@ -31,7 +31,7 @@ def add_doctor(commands: Any) -> None:
     what = "a run's folder, or a voice: folder, .ckpt, name or hub id"
     doctor.add_argument("patient", metavar="RUN|VOICE", help=what)
     corpus = "of which the validation part is taken; the run's own if left out, for a voice the recording that ships"
-    doctor.add_argument("--corpus", type=Path, metavar="FOLDER", help=corpus)
+    doctor.add_argument("--corpus", nargs="+", metavar="FOLDER", help=corpus)
     doctor.add_argument("--limit", type=int, default=8, metavar="N", help="recordings; %(default)s if left out")
 
 
@@ -48,16 +48,25 @@ def _doctor(options: argparse.Namespace) -> None:
         recipe = read_recipe(folder)
         if options.corpus is None and recipe is not None:
             root = recipe["data"]["root"]
-            options.corpus = root[0] if isinstance(root, list) else root
+            options.corpus = root if isinstance(root, list) else [root]
         findings = check_run(folder)
     voice = Vocoder.from_pretrained(model)
-    findings += check_voice(voice, _read(options.corpus, options.limit, voice.sample_rate))
+    findings += check_voice(voice, *_read(options.corpus or [RECORDINGS], options.limit, voice))
     print("\n".join(_table(findings)))
 
 
-def _read(corpus: Path | None, limit: int, sample_rate: int) -> Sequence[Tensor]:
-    utterances = read_corpus(RECORDINGS) if corpus is None else split(read_corpus(corpus))["validation"]
-    return [load_audio(one.path, sample_rate)[: round(SECONDS * sample_rate)] for one in utterances[:limit]]
+def _read(roots: Sequence[str | Path], limit: int, voice: Vocoder) -> tuple[list[Tensor], list[str]]:
+    """Read the first recordings of a validation part, of which corpora and speakers take turns, and who speaks."""
+    corpora = read_corpora(roots)
+    if voice.speakers:
+        corpora = name_speakers(corpora)
+    if list(roots) == [RECORDINGS]:  # too few to be divided
+        (utterances,) = corpora.values()
+    else:
+        utterances = split_each(corpora, by_speaker=bool(voice.speakers))["validation"]
+    length = round(SECONDS * voice.sample_rate)
+    recordings = [load_audio(one.path, voice.sample_rate)[:length] for one in utterances[:limit]]
+    return recordings, [one.speaker for one in utterances[:limit]] if voice.speakers else []
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from vocoder.cli.extras import needing
 from vocoder.columns import align
 from vocoder.data.corpora import CorpusError, Utterance
-from vocoder.data.layouts import corpus_name, describe_foreign, read_corpus, read_transcripts
+from vocoder.data.layouts import corpus_name, read_corpus, read_transcripts
 from vocoder.data.manifest import SUFFIXES, write_manifest
 from vocoder.features.conversion import resolve_dialect
 
@@ -47,9 +47,6 @@ def _prepare(options: argparse.Namespace) -> None:
         inspection = inspect_corpus(utterances, bar.update)
     for line in align(describe(inspection, utterances)):
         print(line)
-    foreign = describe_foreign(options.corpus) if options.corpus.is_dir() else ""
-    if foreign:
-        print(f"left out:{foreign}")
     for kind, which in find_oddities(inspection).items():
         _list(kind, which)
     fit = [u for u in utterances if u.id not in inspection.unfit]

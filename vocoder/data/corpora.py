@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import soundfile
 
+from vocoder.data.decoded import open_recording
 from vocoder.features.audio import find_fault, resampled_length
+from vocoder.features.decoding import DecodingError
 
 PARTS = ("validation", "test", "train")
 FEWEST = 3  # utterances that can be divided
@@ -112,7 +114,10 @@ def check_file(path: Path, sample_rate: int) -> Length | str:
     if not path.is_file():
         return "missing"
     try:
-        samples, rate = soundfile.read(path, dtype="float32")
+        with open_recording(path) as file:
+            samples, rate = file.read(dtype="float32"), file.samplerate
+    except DecodingError as error:
+        return str(error)
     except soundfile.LibsndfileError as error:
         return f"unreadable ({error.error_string.rstrip('.')})"
     if len(samples) == 0:

@@ -22,8 +22,9 @@ from vocoder.data.corpora import (
     refuse_many,
     split_each,
 )
+from vocoder.data.decoded import decoded_folder
 from vocoder.data.given_mels import GivenMels, find_layout, find_mels, lay_beside
-from vocoder.data.layouts import find_speakers, name_speakers, read_corpora
+from vocoder.data.layouts import FOREIGN_SUFFIXES, find_speakers, name_speakers, read_corpora
 from vocoder.data.pairing import check_pairs
 from vocoder.data.polarity import estimate_polarity
 from vocoder.data.segments import (
@@ -123,7 +124,9 @@ class VocoderDataModule(LightningDataModule):
         self._describe(corpora)
         if self.speaker_names and stage == "fit":
             self._name_missing_speakers()
-        log_rates([u for utterances in corpora.values() for u in utterances], self.mel.sample_rate)
+        utterances = [u for of_corpus in corpora.values() for u in of_corpus]
+        log_rates(utterances, self.mel.sample_rate)
+        log_decoded(utterances)
 
     def _list(self) -> dict[str, list[Utterance]]:
         """Read all utterances by corpus, with their speakers if the model has several."""
@@ -151,8 +154,8 @@ class VocoderDataModule(LightningDataModule):
         named = [bool(u.mel) for utterances in corpora.values() for u in utterances]
         if any(named) and (self.mels or not all(named)):
             raise CorpusError(
-                f"Mels are named by manifests, for all recordings, or found in data.mels, but {sum(named)} of "
-                f"{len(named)} recordings have a mel by a manifest and data.mels is {self.mels}. Leave one out."
+                f"Mels are named by manifests, for all recordings, or found in data.given_mels, but {sum(named)} of "
+                f"{len(named)} recordings have a mel by a manifest and data.given_mels is {self.mels}. Leave one out."
             )
         if self.mels:
             corpora, without = find_mels(corpora, self.mels)
@@ -215,7 +218,7 @@ class VocoderDataModule(LightningDataModule):
         per_step = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
         sampler = ResumableSampler(
             trainer.max_steps * per_step if trainer.max_steps > 0 else ENDLESS,
-            done=trainer.global_step * per_step,
+            done=lambda: trainer.global_step * per_step,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
@@ -256,3 +259,11 @@ def log_rates(utterances: Sequence[Utterance], sample_rate: int) -> None:
             f"{1 - least / sample_rate:.0%} of it. A network learns to leave that empty. Leave them out, or train at "
             f"their rate: `vocoder new-recipe NAME --sample-rate {least}`."
         )
+
+
+def log_decoded(utterances: Sequence[Utterance]) -> None:
+    """Say where the copies are of what libsndfile cannot read: nobody has asked for the space that they take."""
+    count = sum(u.path.suffix.lower() in FOREIGN_SUFFIXES for u in utterances)
+    if count:
+        words = "%d recordings of formats that libsndfile lacks are read from copies that ffmpeg made in %s."
+        log.info(words, count, decoded_folder())

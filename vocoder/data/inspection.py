@@ -16,7 +16,9 @@ import numpy.typing as npt
 import soundfile
 
 from vocoder.data.corpora import Utterance
+from vocoder.data.decoded import open_recording
 from vocoder.features.audio import find_fault
+from vocoder.features.decoding import DecodingError
 
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0  # below the loudest frame: what is within is speech, and makes the level
@@ -113,7 +115,10 @@ def inspect_recording(path: Path) -> Recording | str:
     if not path.is_file():
         return "missing"
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with open_recording(path) as file:
+            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+    except DecodingError as error:
+        return str(error)
     except soundfile.LibsndfileError as error:
         return f"unreadable ({error.error_string.rstrip('.')})"
     fault = find_fault(samples) or ("" if len(samples) else "empty")

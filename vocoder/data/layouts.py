@@ -17,8 +17,9 @@ from pathlib import Path
 from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.manifest import SUFFIXES, read_manifest, read_texts
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
-FOREIGN_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".wv", ".dsf"})
+NATIVE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})  # which libsndfile reads
+FOREIGN_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".wv", ".dsf"})  # ffmpeg
+AUDIO_SUFFIXES = NATIVE_SUFFIXES | FOREIGN_SUFFIXES
 
 VCTK_AUDIO, VCTK_TEXT = "wav48_silence_trimmed", "txt"
 VCTK_MICROPHONE = "_mic1"  # of two; every speaker has the first
@@ -58,7 +59,6 @@ def read_corpus(root: str | Path) -> list[Utterance]:
     if not utterances:
         raise CorpusError(
             f"{root.absolute()} holds no audio: looked for files ending in {', '.join(sorted(AUDIO_SUFFIXES))} {place}."
-            f"{describe_foreign(root)}"
         )
     return sorted(utterances, key=lambda utterance: utterance.id)
 
@@ -180,19 +180,12 @@ def _folder(root: Path) -> list[Utterance]:
 
 
 def audio_files(root: Path) -> list[Path]:
-    """All audio below a folder, hidden files left out, in order of path."""
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+    """All audio below a folder, hidden files left out, in order of path; first what libsndfile lacks.
 
-
-def describe_foreign(root: Path) -> str:
-    """Say which audio below a folder is of formats that libsndfile lacks, as a sentence after a space; or nothing."""
-    foreign = [path for path in root.rglob("*") if path.suffix.lower() in FOREIGN_SUFFIXES]
-    if not foreign:
-        return ""
-    kinds = ", ".join(sorted({path.suffix.lower() for path in foreign}))
-    return (
-        f" There are {len(foreign)} files of formats that libsndfile lacks ({kinds}): convert them to .flac by ffmpeg."
-    )
+    So where a recording is there as m4a and as wav, the latter is what stays of files of one name.
+    """
+    files = [p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")]
+    return sorted(files, key=lambda path: (path.suffix.lower() in NATIVE_SUFFIXES, path))
 
 
 def read_transcripts(root: str | Path, utterances: Sequence[Utterance]) -> dict[str, str]:

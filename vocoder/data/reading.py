@@ -10,6 +10,7 @@ import numpy.typing as npt
 import soundfile
 import torch
 
+from vocoder.data.decoded import open_recording
 from vocoder.features.audio import resample
 
 # Read before and after a stretch that is resampled: the filter is nothing beyond, so that samples are those of the
@@ -27,9 +28,9 @@ def read_stretch(path: Path, start: int, stop: int, sample_rate: int | None) -> 
         sample_rate: The sample rate in Hz; None for the file's own.
 
     Raises:
-        soundfile.LibsndfileError: It cannot be read.
+        soundfile.LibsndfileError, DecodingError: It cannot be read.
     """
-    with soundfile.SoundFile(path) as file:
+    with open_recording(path) as file:
         if sample_rate in (None, file.samplerate):
             return _read(file, start, stop)
         # After `down` samples of the file and `up` of the wanted rate both begin anew: a stretch from there on is

@@ -6,7 +6,7 @@ follows from the segment, not from a generator's state, so a run that goes on he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ from vocoder.data.corpora import CorpusError, Utterance
 from vocoder.data.given_mels import GivenMels
 from vocoder.data.reading import read_stretch
 from vocoder.features.audio import resampled_length
+from vocoder.features.decoding import DecodingError
 
 Item = dict[str, Tensor]
 ENDLESS = 2**60  # segments of a run without end: more than any will see, and still a length
@@ -96,6 +97,8 @@ def _read(utterance: Utterance, start: int, stop: int, sample_rate: int | None) 
         audio = read_stretch(utterance.path, first, last, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _changed(utterance, error.error_string) from error
+    except DecodingError as error:
+        raise _changed(utterance, f"it {error}") from error
     if len(audio) < stop - start:
         raise _changed(utterance, f"it ends at sample {first + len(audio)} of {utterance.start + utterance.samples}.")
     return np.asarray(utterance.polarity * audio)
@@ -249,16 +252,17 @@ class ResumableSampler(Sampler[int]):
 
     Args:
         total: The number of segments in the whole run, all processes together.
-        done: The number of these that were seen already.
+        done: What gives the number of these that were seen already; it is asked each time that reading begins, since
+            Lightning makes loaders before it knows, as when it tries sizes of batches.
         rank: The number of this process among `world_size`.
         world_size: The number of processes that share the run.
     """
 
-    def __init__(self, total: int, *, done: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, total: int, *, done: Callable[[], int] = lambda: 0, rank: int = 0, world_size: int = 1) -> None:
         self.total, self.done, self.rank, self.world_size = total, done, rank, world_size
 
     def __len__(self) -> int:
         return self.total // self.world_size
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done + self.rank, self.total, self.world_size))
+        return iter(range(self.done() + self.rank, self.total, self.world_size))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import librosa
-import soundfile
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.functional import griffinlim
 
 from vocoder.config import MelConfig, WaveformConfig
+from vocoder.data.decoded import open_recording
 from vocoder.data.layouts import AUDIO_SUFFIXES, audio_files
 from vocoder.features.audio import load_audio
 from vocoder.features.filterbank import analysis_window, mel_filterbank
@@ -119,7 +119,8 @@ class CopyFolder:
         if path is None:
             raise ValueError(f"{self.name} has no file for {utterance} in {self.folder}.")
         waveform = load_audio(path, sample_rate)
-        rate = soundfile.info(path).samplerate
+        with open_recording(path) as file:
+            rate = file.samplerate
         if rate != sample_rate:
             raise ValueError(
                 f"{path.name} of {self.name} has {rate} Hz, the recording {sample_rate}. Render it at that."

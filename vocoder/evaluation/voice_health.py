@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import zip_longest
 from typing import Literal
 
 import torch
@@ -17,6 +19,7 @@ from vocoder.evaluation.artefacts import bursts
 from vocoder.evaluation.levels import clipping, noise_floor_error
 from vocoder.evaluation.likelihood import linear_prediction_yardstick, log_likelihood, teacher_forced_laws
 from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.checks import check_speaker
 from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.distributions import MIN_LOG_SCALE, ContinuousMixture
@@ -98,28 +101,24 @@ SCALE_FLOOR = Yardstick(
 )  # fmt: skip
 
 
-def check_voice(voice: Vocoder, recordings: Sequence[Tensor]) -> list[Finding]:
+def check_voice(voice: Vocoder, recordings: Sequence[Tensor], speakers: Sequence[str] = ()) -> list[Finding]:
     """Look at a voice by recordings that it was not trained on.
 
     Args:
         voice: The voice.
         recordings: Some waveforms (time,) at its sample rate, each of a second at least.
+        speakers: The name of who speaks in each, for a model of several voices.
 
     Returns:
         The mean over the recordings beside each yardstick; what is not defined is left out.
 
     Raises:
-        ValueError: The model has several voices.
+        ValueError: The model has no voice of such a name.
     """
-    if voice.config.network.num_speakers:
-        raise ValueError(
-            f"A voice is looked at by recordings of its own, but this model has {voice.config.network.num_speakers} "
-            "voices. `vocoder evaluate` measures it."
-        )
     look = _Look(voice)
     values: dict[Yardstick, list[float]] = {}
-    for number, waveform in enumerate(recordings):
-        for yardstick, value in look(number, waveform).items():
+    for number, (waveform, speaker) in enumerate(zip_longest(recordings, speakers)):
+        for yardstick, value in look(number, waveform, speaker).items():
             values.setdefault(yardstick, []).append(value)
     return [Finding(yardstick, statistics.fmean(found)) for yardstick, found in values.items()]
 
@@ -130,15 +129,14 @@ class _Look:
         self.log_mel = LogMelSpectrogram(self.mel)
         self.engine = create_engine("auto", voice.network)
 
-    def __call__(self, number: int, waveform: Tensor) -> dict[Yardstick, float]:
+    def __call__(self, number: int, waveform: Tensor, speaker: str | None) -> dict[Yardstick, float]:
         frames = len(waveform) // self.mel.hop_length
         waveform = waveform[: frames * self.mel.hop_length]
         mel = self.log_mel(waveform[None])[0, :, :frames]
-        conditioning = condition_whole(Conditioner(self.voice.network), mel[None])
-        copy = self.voice.infer(mel, utterance=number, dialect=self.mel)
-        drawn = self.voice.infer(
-            mel, utterance=number, dialect=self.mel, voiced_temperature=1.0, correction_passes=0
-        )  # by its own law alone
+        conditioner = Conditioner(self.voice.network, check_speaker(speaker, self.voice.config, 1))
+        conditioning = condition_whole(conditioner, mel[None])
+        infer = partial(self.voice.infer, mel, utterance=number, dialect=self.mel, speaker=speaker)
+        copy, drawn = infer(), infer(voiced_temperature=1.0, correction_passes=0)  # the latter by its own law alone
         bits = self._bits(conditioning, waveform)
         found = {
             LIKELIHOOD: bits - linear_prediction_yardstick(waveform, self.mel.sample_rate),

@@ -1,7 +1,7 @@
 """Audio in and out: from here on a waveform is float32 in [-1, 1], mono, at a known sample rate.
 
 Files go through libsndfile (wav, flac, ogg, mp3, aiff, …), which is loaded with the first: mels in and waveforms out do
-without.
+without. What it lacks (m4a, webm, wma, …) goes through ffmpeg, where that is installed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vocoder.features.containers import name_container
+from vocoder.features.decoding import DecodingError, decode
 from vocoder.files import replacing
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ LOWEST_RATE = 1000  # of a file, in Hz: a lower one is a damaged header, and wou
 
 
 def load_audio(path: str | Path, sample_rate: int) -> Tensor:
-    """Read any file that libsndfile reads, mixed down to mono and resampled.
+    """Read any file that libsndfile or ffmpeg reads, mixed down to mono and resampled.
 
     Args:
         path: The file.
@@ -57,8 +58,8 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, not audio, of a format that libsndfile lacks, empty, or holds values that are
-            not finite or far off the scale.
+        ValueError: The file is damaged, not audio, of a format that libsndfile lacks where ffmpeg is not installed,
+            empty, or holds values that are not finite or far off the scale.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,18 +68,31 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
 
 def read_audio(file: Path | BinaryIO, name: str, sample_rate: int) -> Tensor:
-    """Read a file as `load_audio` does, also one that is open; `name` begins what errors say of it."""
+    """Read a file as `load_audio` does, also one that is open; `name` begins what errors say of it.
+
+    One that is open is given to libsndfile alone.
+    """
     import soundfile
 
     try:
         with soundfile.SoundFile(file) as sound:
             source_rate, pieces = sound.samplerate, list(_read_pieces(sound, name))
     except soundfile.LibsndfileError as error:
+        if isinstance(file, Path) and (container := name_container(file)):
+            return _read_decoded(file, container, sample_rate)
         damaged = f"{name} cannot be read as audio: {error.error_string} Is it damaged?"
         raise ValueError(_explain(file, error) if isinstance(file, Path) else damaged) from error
     if not pieces:
         raise ValueError(f"{name} holds no samples.")
     return resample(torch.from_numpy(np.concatenate(pieces)), source_rate, sample_rate)
+
+
+def _read_decoded(path: Path, container: str, sample_rate: int) -> Tensor:
+    try:
+        with decode(path, container) as sound:
+            return read_audio(sound, str(path), sample_rate)
+    except DecodingError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def _read_pieces(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArray[np.float32]]:
@@ -99,9 +113,6 @@ def _explain(path: Path, error: soundfile.LibsndfileError) -> str:
 
     converted = path.with_name(f"{path.stem}.converted.wav" if path.suffix == ".wav" else f"{path.stem}.wav")
     remedy = f"Convert it with `{shlex.join(['ffmpeg', '-i', path.name, converted.name])}`."
-    container = name_container(path)
-    if container:
-        return f"{path} is {container}, which libsndfile does not read. {remedy}"
     if error.code == UNSUPPORTED_ENCODING:
         return f"{path} is encoded in a way that libsndfile does not read. {remedy}"
     if path.suffix[1:].upper() not in {*soundfile.available_formats(), *OTHER_SUFFIXES}:

@@ -1,0 +1,169 @@
+"""Does what comes out follow the speaker's name? Each validation mel is copied under each name, and measured.
+
+Prints tables whose rows are the speakers of the mels and whose columns are the names that the model was given: bits per
+sample of the recording, PESQ, F0, and how far the average spectrum is from either's. A model without speakers has one
+column. `--blur` takes the harmonics out of the mels, and with them what they say of F0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from vocoder import Vocoder
+from vocoder.data.corpora import Utterance, split_each
+from vocoder.data.layouts import name_speakers, read_corpora
+from vocoder.engines import create_engine
+from vocoder.evaluation.analysis import Analysis
+from vocoder.evaluation.likelihood import log_likelihood
+from vocoder.evaluation.perceptual import pesq
+from vocoder.features.audio import load_audio
+from vocoder.features.mel import LogMelSpectrogram
+from vocoder.inference.checks import check_speaker
+from vocoder.inference.conditioner import Conditioner, condition_whole
+
+SECONDS = 4.0  # of each recording
+SPECTRUM_BANDS = 40  # in which spectra are compared
+NOBODY = "(none)"  # the name that a model without speakers is given
+Table = Mapping[tuple[str, str], float]  # of a mel's speaker and a name
+
+
+def main() -> None:
+    """Copy, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder, .ckpt, voice or hub id")
+    parser.add_argument("--corpus", nargs="+", required=True, help="that it was trained on, divided as then")
+    parser.add_argument("--limit", type=int, default=4, help="recordings of each speaker; %(default)s if left out")
+    parser.add_argument("--blur", type=int, default=1, metavar="BANDS", help="of which each mel band is the mean; odd")
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    voice, chosen = Vocoder.from_pretrained(options.model), choose(options.corpus, options.limit)
+    synthesis, copies = CopySynthesis(voice, options.blur), []
+    names = voice.speakers or (NOBODY,)
+    with tqdm(total=len(chosen) * len(names), unit=" copies", disable=None) as bar:
+        for number, utterance in enumerate(chosen):
+            for name in names:
+                copies.append(synthesis(number, utterance, name))
+                bar.update()
+    for title, table in tables(copies).items():
+        print("\n".join([f"\n{title}\n", *lines(table, sorted({u.speaker for u in chosen}), names)]))
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A recording of `speaker`, and what was made of its mel under a `name`."""
+
+    speaker: str
+    name: str
+    original: Analysis
+    made: Analysis
+    bits: float
+
+
+class CopySynthesis:
+    """Makes copies of recordings, and says how likely the recordings are.
+
+    Args:
+        voice: The model.
+        blur: The number of bands over which each mel is averaged; odd.
+    """
+
+    def __init__(self, voice: Vocoder, blur: int) -> None:
+        self.voice, self.mel, self.blur = voice, replace(voice.mel, layout="bands_first"), blur
+        self.log_mel, self.engine = LogMelSpectrogram(self.mel), create_engine("auto", voice.network, threads=1)
+
+    def __call__(self, number: int, utterance: Utterance, name: str) -> Copy:
+        """Copy an utterance, whose number makes its noise, under a name."""
+        voice, speaker = self.voice, None if name == NOBODY else name
+        waveform = load_audio(utterance.path, voice.sample_rate)[: round(SECONDS * voice.sample_rate)]
+        frames = len(waveform) // voice.hop_length
+        waveform = waveform[: frames * voice.hop_length]
+        mel = blurred(self.log_mel(waveform[None])[0, :, :frames], self.blur)
+        # To correct the mel of what is made would blur that, too.
+        passes = {"correction_passes": 0} if self.blur > 1 else {}
+        made = voice.infer(mel, utterance=number, dialect=self.mel, speaker=speaker, threads=1, **passes)
+        conditioner = Conditioner(voice.network, check_speaker(speaker, voice.config, 1))
+        conditioning = condition_whole(conditioner, mel[None])
+        log_prob = log_likelihood(self.engine, conditioning, waveform, voice.config.waveform)
+        looks = replace(self.mel, n_mels=SPECTRUM_BANDS)  # of which the model may have fewer
+        bits = -float(log_prob.double().mean()) / math.log(2)
+        return Copy(utterance.speaker, name, Analysis(waveform, looks), Analysis(made, looks), bits)
+
+
+def choose(roots: Sequence[str], limit: int) -> list[Utterance]:
+    """List so many validation utterances of each speaker."""
+    validation = split_each(name_speakers(read_corpora(roots)), by_speaker=True)["validation"]
+    of_speaker: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in validation:
+        of_speaker[utterance.speaker].append(utterance)
+    return [u for _, utterances in sorted(of_speaker.items()) for u in utterances[:limit]]
+
+
+def blurred(mel: Tensor, bands: int) -> Tensor:
+    """Average a mel (n_mels, frames) over neighbouring bands."""
+    side = bands // 2
+    padded = F.pad(mel.T[:, None], (side, side), mode="replicate")
+    return F.avg_pool1d(padded, 2 * side + 1, stride=1)[:, 0].T.contiguous()
+
+
+def tables(copies: Sequence[Copy]) -> dict[str, Table]:
+    """Give each table under its title."""
+    groups: dict[tuple[str, str], list[Copy]] = defaultdict(list)
+    for copy in copies:
+        groups[copy.speaker, copy.name].append(copy)
+    own = {one.speaker: spectrum([c.original for c in group]) for (_, _), group in groups.items() for one in group[:1]}
+
+    def each(measure: Callable[[list[Copy]], float]) -> Table:
+        return {pair: measure(group) for pair, group in groups.items()}
+
+    def apart(group: list[Copy], speaker: str) -> float:
+        if speaker not in own:
+            return math.nan
+        return float(np.sqrt(np.mean(np.square(spectrum([c.made for c in group]) - own[speaker]))))
+
+    return {
+        "NLL of the recordings, bits per sample": each(lambda group: float(np.mean([c.bits for c in group]))),
+        "PESQ": each(lambda group: float(np.mean([pesq(c.original, c.made) for c in group]))),
+        "Median F0 of the copies, Hz (first column: of the recordings)": {
+            **each(lambda group: f0([c.made for c in group])),
+            **{(name, ""): f0([c.original for c in group]) for (name, _), group in groups.items()},
+        },
+        "Average spectrum, dB from the mel's speaker's": each(lambda group: apart(group, group[0].speaker)),
+        "Average spectrum, dB from that of the speaker who is named": each(lambda group: apart(group, group[0].name)),
+    }
+
+
+def f0(analyses: Sequence[Analysis]) -> float:
+    """Give the median of all voiced frames, in Hz."""
+    return float(np.nanmedian(np.concatenate([one.f0 for one in analyses])))
+
+
+def spectrum(analyses: Sequence[Analysis]) -> np.ndarray:
+    """Give the mean power of each mel band in dB, less its level (n_mels,)."""
+    power = torch.cat([10 ** (one.bands_db / 10) for one in analyses], dim=1).mean(dim=1)
+    bands = 10 * np.log10(power.numpy())
+    return np.asarray(bands - bands.mean())
+
+
+def lines(table: Table, speakers: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Give the lines of a table in Markdown, with the digits that its numbers deserve."""
+    columns = [*([""] if (speakers[0], "") in table else []), *names]
+    digits = 0 if max(table.values()) > 20 else 3 if max(table.values()) > 5 else 2
+    head = [f"| mel of | {' | '.join(name or 'recorded' for name in columns)} |", "|---" + "|--:" * len(columns) + "|"]
+    return head + [
+        f"| {one} | {' | '.join(f'{table[one, name]:.{digits}f}' for name in columns)} |" for one in speakers
+    ]
+
+
+if __name__ == "__main__":
+    main()
