@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,12 @@ def test_an_id_that_leads_out_of_the_corpus_is_refused(tmp_path, id_):
         CorpusError, match=r"must name a file inside its corpus, but is .*first column of metadata\.csv"
     ):
         read_corpus(root)
+
+
+def test_a_file_whose_name_is_no_text_is_refused_with_its_name(tmp_path):
+    write(tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"gr\xfc.wav"))
+    with pytest.raises(CorpusError, match=r"must be text in UTF-8, but 'gr\\udcfc' is not\. Rename it"):
+        read_corpus(tmp_path)
 
 
 def test_an_id_may_hold_folders_and_points(tmp_path):

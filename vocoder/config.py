@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
@@ -30,12 +31,17 @@ FARTHEST_STEP = 2**16  # that a layer looks back
 HIGHEST_ORDER = 256
 
 
+@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took a tenth of a second
+def _find_hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _require_types(config: Any) -> None:
     """Refuse a count that is no integer, a number that is not finite, and a name that its `Literal` does not have.
 
     Values read from a file are checked in the same way.
     """
-    for name, hint in get_type_hints(type(config)).items():
+    for name, hint in _find_hints(config.__class__).items():
         value, choices = getattr(config, name), get_args(hint)
         if value is None and type(None) in choices:
             continue

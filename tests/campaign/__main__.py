@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from campaign.fuzz import fuzz
+from campaign.fuzz import Result, fuzz
 from campaign.generators import GENERATORS
 from campaign.kills import TARGETS, kill
 
@@ -18,7 +18,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="from which all cases follow; %(default)s if left out")
     parser.add_argument("--only", nargs="*", choices=[*GENERATORS, *TARGETS], help="these generators and commands")
     options = parser.parse_args()
-    print(f"seed {options.seed}\n\n| what | cases | seconds | findings |\n|---|---|---|---|", flush=True)
+    print(
+        f"seed {options.seed}\n\n| what | cases | of which taken | seconds | findings |\n|---|---|---|---|---|",
+        flush=True,
+    )
     wanted = options.only or [*GENERATORS, *TARGETS]
     kinds = {name: kind for name, kind in GENERATORS.items() if name in wanted}
     shares, found = sum(kind.share for kind in kinds.values()), 0
@@ -32,13 +35,13 @@ def main() -> int:
     return int(found > 0)
 
 
-def tell(name: str, result: object) -> int:
+def tell(name: str, result: Result) -> int:
     """Print a row of the table, and each finding; gives their number."""
-    findings = result.findings  # type: ignore[attr-defined]
-    print(f"| {name} | {result.cases} | {result.seconds:.0f} | {len(findings)} |", flush=True)  # type: ignore[attr-defined]
-    for case, what in findings:
+    taken = "" if result.taken is None else f"{result.taken / max(result.cases, 1):.0%}"
+    print(f"| {name} | {result.cases} | {taken} | {result.seconds:.0f} | {len(result.findings)} |", flush=True)
+    for case, what in result.findings:
         print(f"    case {case}: {what}", file=sys.stderr, flush=True)
-    return len(findings)
+    return len(result.findings)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import soundfile
 import torch
 
 from campaign.fuzz import Result, rng_of
-from campaign.generators import require
+from campaign.judge import require
 from conftest import speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, Hub, serve
 from runs import WHAT_TRAINING_KNOWS, assert_same, make_corpus, recipe

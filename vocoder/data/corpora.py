@@ -57,11 +57,18 @@ class Utterance:
                 f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
                 "layout it is the first column of metadata.csv, in a manifest the column `id`."
             )
+        if not _is_text(self.id):
+            raise CorpusError(f"A file's name must be text in UTF-8, but {self.id!a} is not. Rename it: `convmv`, say.")
 
 
 def stays_inside(name: str) -> bool:
     """Say whether a name, put after a folder's and a slash, names something in that folder."""
     return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written down; bytes of a file's name that are no UTF-8 cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 class CorpusError(ValueError):
