@@ -35,7 +35,21 @@ def test_whatever_comes_is_refused_in_words_or_gives_what_was_asked_for(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="commands run in forks")
 def test_an_export_that_is_killed_leaves_a_whole_bundle_or_none_and_is_gone_on_with() -> None:
-    command = [sys.executable, "-m", "campaign", "--cases", "0", "--kills", "3", "--only", "export"]
+    command = [
+        sys.executable,
+        "-m",
+        "campaign",
+        "--cases",
+        "0",
+        "--kills",
+        "3",
+        "--faults",
+        "0",
+        "--soak",
+        "0",
+        "--only",
+        "export",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         command, cwd=Path(__file__).parent, env=environment, capture_output=True, text=True, check=False, timeout=120

@@ -86,6 +86,8 @@ def broken(kind: str, path: Path) -> Path:
         soundfile.write(path, np.array([0.0, np.nan]), RATE, subtype="FLOAT")
     elif kind == "scale":
         soundfile.write(path, np.array([[0.0, 100.0], [0.1, -20_000.0]]), RATE, subtype="FLOAT")
+    elif kind in ("slow", "fast"):
+        write(path, rate=999 if kind == "slow" else 2**31 - 1)
     return path
 
 
@@ -94,6 +96,8 @@ REASONS = {
     "empty": "empty",
     "nan": "NaN",
     "scale": "peaks at 20000, where full scale is 1",
+    "slow": "is sampled at 999 Hz, and less than 1000 Hz holds no speech",
+    "fast": "is sampled at 2147483647 Hz, and more than 1000000 Hz nobody records",
     "gone": "missing",
 }
 
@@ -114,7 +118,7 @@ def test_more_than_one_in_a_hundred_stops_with_the_list_of_them(tmp_path):
     for kind, reason in REASONS.items():
         reasons[broken(kind, tmp_path / kind)] = reason
     utterances = [Utterance(f"u{n}", good) for n in range(300)] + [Utterance(p.stem, p) for p in reasons]
-    with pytest.raises(CorpusError, match=r"needs 99 % .*5 of 305 files cannot be used") as error:
+    with pytest.raises(CorpusError, match=r"needs 99 % .*7 of 307 files cannot be used") as error:
         check_corpus(utterances, RATE)
     for path, reason in reasons.items():
         assert f"{path}: {reason}" in str(error.value).replace("holds NaN", "NaN")

@@ -238,7 +238,7 @@ class Audio(Generator):
             path.write_bytes(damage.content(rng, data))
         else:
             scale = pick(rng, (0.0, 1.0, 3.9, 4.1, 32768.0, 1e30))
-            rate = int(pick(rng, (1, 999, 1000, 7999, 8000, 22_051, 44_100, 192_000, 655_350)))
+            rate = int(pick(rng, (1, 999, 1000, 7999, 8000, 22_051, 44_100, 192_000, 655_350, 10**6, 10**7, 2**31 - 1)))
             soundfile.write(path, scale * rng.uniform(-1, 1, (50, 1)), rate, format="WAV", subtype="FLOAT")
         waveform = refused(lambda: load_audio(path, 8000))
         if waveform is not None:
@@ -357,6 +357,7 @@ class Engines(Generator):
         judge_waveform(waveform, model, 3)
         laws, _ = engine.force(conditioning, waveform, state)
         require(bool(laws.isfinite().all()), "laws that are not finite")
+        counts["taken"] += 1
 
 
 GENERATORS: dict[str, type[Generator]] = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from vocoder.features.audio import find_fault, resampled_length
+from vocoder.features.audio import find_fault, find_rate_fault, resampled_length
 
 PARTS = ("validation", "test", "train")
 FEWEST = 3  # utterances that can be divided
@@ -124,7 +124,8 @@ def check_file(path: Path, sample_rate: int) -> Length | str:
         return f"unreadable ({error.error_string.rstrip('.')})"
     if len(samples) == 0:
         return "empty"
-    return find_fault(samples) or Length(resampled_length(len(samples), rate, sample_rate), rate)
+    fault = find_rate_fault(rate) or find_fault(samples)
+    return fault or Length(resampled_length(len(samples), rate, sample_rate), rate)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:

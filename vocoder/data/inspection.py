@@ -16,7 +16,7 @@ import numpy.typing as npt
 import soundfile
 
 from vocoder.data.corpora import Utterance
-from vocoder.features.audio import find_fault
+from vocoder.features.audio import find_fault, find_rate_fault
 
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0  # below the loudest frame: what is within is speech, and makes the level
@@ -116,7 +116,7 @@ def inspect_recording(path: Path) -> Recording | str:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         return f"unreadable ({error.error_string.rstrip('.')})"
-    fault = find_fault(samples) or ("" if len(samples) else "empty")
+    fault = find_rate_fault(rate) or find_fault(samples) or ("" if len(samples) else "empty")
     if fault:
         return fault
     mono = samples.mean(axis=1)
