@@ -51,18 +51,27 @@ def with_limit(kind: int, limit: int, command: Callable[[], Any]) -> Callable[[]
     return call
 
 
+class NotHereError(Exception):
+    """This user may not do what the fault needs."""
+
+
 @contextmanager
-def mounted(folder: Path, options: str) -> Iterator[bool]:
-    """A file system in memory at a folder; false where this user may not have one."""
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A file system in memory at a folder.
+
+    Raises:
+        NotHereError: Only root may have one.
+    """
     folder.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
     ).returncode
+    if made != 0:
+        raise NotHereError("mount")
     try:
-        yield made == 0
+        yield
     finally:
-        if made == 0:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def small_files(target: Target, output: Path, whole: Path, log: Path, share: float) -> None:
@@ -76,23 +85,21 @@ def full_disk(target: Target, output: Path, whole: Path, log: Path, share: float
     """The disk has room for a part of what there will be."""
     total = sum(path.stat().st_size + 4096 for path in whole.rglob("*") if path.is_file())
     output.rmdir()
-    with mounted(output, f"size={max(4096, int(share * total)) // 4096 * 4096}") as possible:
-        if possible:
-            failed = not try_to_run(target.first(output), log)
-            subprocess.run(["mount", "-o", "remount,size=1g", str(output)], check=True)
-            judge(target, output, whole, log, failed)
+    with mounted(output, f"size={max(4096, int(share * total)) // 4096 * 4096}"):
+        failed = not try_to_run(target.first(output), log)
+        subprocess.run(["mount", "-o", "remount,size=1g", str(output)], check=True)
+        judge(target, output, whole, log, failed)
 
 
 def read_only(target: Target, output: Path, whole: Path, log: Path, share: float) -> None:
     """The output may not be written."""
     output.rmdir()
-    with mounted(output, "size=64m") as possible:
-        if possible:
-            command = target.first(output)
-            subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
-            before = sorted(output.rglob("*"))
-            require(not try_to_run(command, log), "it wrote where nothing may be written")
-            require(sorted(output.rglob("*")) == before, "something was written where nothing may be")
+    with mounted(output, "size=64m"):
+        command = target.first(output)
+        subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+        before = sorted(output.rglob("*"))
+        require(not try_to_run(command, log), "it wrote where nothing may be written")
+        require(sorted(output.rglob("*")) == before, "something was written where nothing may be")
 
 
 def other_file_system(target: Target, output: Path, whole: Path, log: Path, share: float) -> None:
@@ -117,7 +124,7 @@ def lost_process(target: Target, output: Path, whole: Path, log: Path, share: fl
     """One of the command's own processes, a reader of data or a worker, is killed, as the system does for memory."""
     command = target.in_processes(output)
     if command is None:
-        return
+        raise NotHereError("it has no processes")
 
     def call() -> Any:
         Thread(target=kill_first_child, daemon=True).start()
@@ -164,9 +171,12 @@ def lack(name: str, seed: int, count: int) -> Result:
                 log.unlink(missing_ok=True)
                 try:
                     let_lack(target, output, whole, log, float(rng.random()))
+                    result.cases += 1
+                except NotHereError:
+                    pass
                 except Exception as error:
+                    result.cases += 1
                     result.findings.append((case, f"{fault}: {type(error).__name__}: {str(error)[:900]}"))
                 shutil.rmtree(output, ignore_errors=True)
-                result.cases += 1
     result.seconds = time.monotonic() - started
     return result
