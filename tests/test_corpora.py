@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,8 @@ def broken(kind: str, path: Path) -> Path:
         soundfile.write(path, np.array([0.0, np.nan]), RATE, subtype="FLOAT")
     elif kind == "scale":
         soundfile.write(path, np.array([[0.0, 100.0], [0.1, -20_000.0]]), RATE, subtype="FLOAT")
+    elif kind in ("slow", "fast"):
+        write(path, rate=999 if kind == "slow" else 2**31 - 1)
     return path
 
 
@@ -93,6 +96,8 @@ REASONS = {
     "empty": "empty",
     "nan": "NaN",
     "scale": "peaks at 20000, where full scale is 1",
+    "slow": "is sampled at 999 Hz, and less than 1000 Hz holds no speech",
+    "fast": "is sampled at 2147483647 Hz, and more than 1000000 Hz nobody records",
     "gone": "missing",
 }
 
@@ -113,7 +118,7 @@ def test_more_than_one_in_a_hundred_stops_with_the_list_of_them(tmp_path):
     for kind, reason in REASONS.items():
         reasons[broken(kind, tmp_path / kind)] = reason
     utterances = [Utterance(f"u{n}", good) for n in range(300)] + [Utterance(p.stem, p) for p in reasons]
-    with pytest.raises(CorpusError, match=r"needs 99 % .*5 of 305 files cannot be used") as error:
+    with pytest.raises(CorpusError, match=r"needs 99 % .*7 of 307 files cannot be used") as error:
         check_corpus(utterances, RATE)
     for path, reason in reasons.items():
         assert f"{path}: {reason}" in str(error.value).replace("holds NaN", "NaN")
@@ -173,6 +178,12 @@ def test_an_id_that_leads_out_of_the_corpus_is_refused(tmp_path, id_):
         CorpusError, match=r"must name a file inside its corpus, but is .*first column of metadata\.csv"
     ):
         read_corpus(root)
+
+
+def test_a_file_whose_name_is_no_text_is_refused_with_its_name(tmp_path):
+    write(tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"gr\xfc.wav"))
+    with pytest.raises(CorpusError, match=r"must be text in UTF-8, but 'gr\\udcfc' is not\. Rename it"):
+        read_corpus(tmp_path)
 
 
 def test_an_id_may_hold_folders_and_points(tmp_path):

@@ -259,6 +259,14 @@ def test_mels_of_another_dialect_are_converted_before(model: Vocoder) -> None:
     assert torch.equal(whole, model.infer_many([theirs], dialect=other)[0])
 
 
+def test_a_stream_of_a_dialect_of_other_bands_is_corrected_to_its_end(model: Vocoder) -> None:
+    other = replace(model.mel, n_mels=20)
+    low, high = other.value_range
+    mel = low + (high - low) * (0.15 + 0.35 * torch.rand(20, 60))
+    options = {"dialect": other, "approximate": True}
+    assert torch.equal(model.infer(mel, **options), torch.cat(list(model.stream(**options).over(mel.split(7, dim=1)))))
+
+
 def test_a_folded_waveform_is_corrected_as_a_whole(model: Vocoder) -> None:
     low, high = model.mel.value_range
     mel = low + (high - low) * (0.15 + 0.35 * torch.rand(8, 1600))

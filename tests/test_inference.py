@@ -654,7 +654,14 @@ def test_a_damaged_checkpoint_is_named_wherever_it_is_cut(model: Vocoder, tmp_pa
             load_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [[], {"state_dict": {}}, {"hyper_parameters": 3, "state_dict": {}}, torch.zeros(2)])
+WHOLE = {"hyper_parameters": {"mel": {}, "network": {}}, "state_dict": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[], {"state_dict": {}}, {"hyper_parameters": 3, "state_dict": {}}, torch.zeros(2), {**WHOLE, "training": 0.5},
+     {**WHOLE, "training": {"bits": torch.zeros(2)}}],
+)  # fmt: skip
 def test_a_file_of_another_program_is_no_checkpoint(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match=r"other\.ckpt is no checkpoint of a vocoder"):

@@ -76,6 +76,15 @@ def test_what_is_written_is_what_is_read(tmp_path, name):
     assert [u.path for u in read_manifest(tmp_path / "moved" / name)] == [tmp_path / "moved" / "a, b.wav", outside]
 
 
+def test_names_with_blanks_at_an_end_are_kept_in_jsonl_and_refused_in_csv(tmp_path):
+    said = [Utterance(" a ", write(tmp_path / " a .wav"), speaker="anna ")]
+    write_manifest(tmp_path / "list.jsonl", said, {})
+    assert read_manifest(tmp_path / "list.jsonl") == said
+    with pytest.raises(CorpusError, match=r"must not begin or end with a blank, but 3 for .*' a \.wav' first\. Write"):
+        write_manifest(tmp_path / "list.csv", said, {})
+    assert not (tmp_path / "list.csv").exists()
+
+
 @pytest.mark.parametrize("path", [path for path in OUTSIDE if path not in ("", "/outside", "a\0b")])
 @pytest.mark.parametrize("column", ["audio", "mel"])
 def test_a_relative_path_does_not_lead_out_of_the_manifest_s_folder(tmp_path, path, column):

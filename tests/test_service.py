@@ -643,12 +643,16 @@ def test_a_recording_becomes_its_mel(service: Running, model: Vocoder) -> None:
 
 @pytest.mark.parametrize(
     ("rate", "samples", "said"),
-    [(8000, 8000 * 121, "may last 120 s, but this lasts 121.0 s"), (999, 100, "less than 1000 Hz holds no speech")],
+    [
+        (8000, 8000 * 121, "may last 120 s, but this lasts 121.0 s"),
+        (999, 100, "less than 1000 Hz holds no speech"),
+        (2**31 - 1, 100, "more than 1000000 Hz nobody records"),
+    ],
 )
 def test_a_recording_that_is_too_long_or_odd_is_refused(service: Running, rate: int, samples: int, said: str) -> None:
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(samples, "f4"), rate, format="FLAC")
-    assert said in service.ask("POST", "/v1/mel", file.getvalue(), "audio/flac").error
+    soundfile.write(file, np.zeros(samples, "f4"), rate, format="WAV")
+    assert said in service.ask("POST", "/v1/mel", file.getvalue(), "audio/wav").error
 
 
 def test_what_is_no_recording_is_refused(service: Running) -> None:

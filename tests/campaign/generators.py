@@ -9,10 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -21,85 +19,16 @@ import torch
 from torch import Tensor
 
 from campaign import damage
+from campaign.corpora import GivenMels, Layouts, Manifests, Predictions
 from campaign.damage import Rng, pick
+from campaign.judge import Generator, counts, judge_waveform, refused, require
+from campaign.voices import Conversations, Periods, Speakers
 from conftest import on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
-from vocoder.config import SamplingConfig, VocoderConfig, to_dict
+from vocoder.config import to_dict
 from vocoder.engines import NativeEngine
 from vocoder.engines.library import instruction_sets
 from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
-
-REFUSALS = (ValueError, TypeError, OSError)
-
-CONFIGS: dict[str, Callable[[], VocoderConfig]] = {
-    "one a step": lambda: tiny_config(),
-    "eight a step": lambda: tiny_config("gaussian", num_components=1, samples_per_step=8, recent_excitations=8),
-    "four a step, kernel of 3": lambda: tiny_config(kernel_size=3, samples_per_step=4, recent_excitations=3),
-    "mu-law": lambda: tiny_config("mu_law_categorical"),
-    "speakers": lambda: tiny_config(num_speakers=2, samples_per_step=2),
-    "corrected": lambda: VocoderConfig(
-        tiny_mel_config(), tiny_config(samples_per_step=8).network, sampling=SamplingConfig(0.8, 1)
-    ),
-}
-
-
-class FindingError(AssertionError):
-    """Something that must not be."""
-
-
-def require(rule: bool, what: str) -> None:
-    """Make a finding of what does not hold."""
-    if not rule:
-        raise FindingError(what)
-
-
-def refused(call: Callable[[], Any]) -> Any:
-    """Give what a call gives, or None if it refuses with a message."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return call()
-        except REFUSALS as error:
-            require(bool(str(error).strip()), f"{type(error).__name__} without a message")
-            return None
-
-
-def judge_waveform(waveform: Tensor, model: Vocoder, frames: int) -> None:
-    """Finite samples in [-1, 1], as many as the frames make."""
-    require(waveform.shape[-1] == frames * model.hop_length, f"{tuple(waveform.shape)} of {frames} frames")
-    require(bool(waveform.isfinite().all()), "samples that are not finite")
-    loud = waveform[waveform.abs() > 1]
-    require(not len(loud), f"{len(loud)} samples beyond [-1, 1], such as {loud[:1].tolist()}")
-
-
-class Generator:
-    """A kind of case.
-
-    Args:
-        folder: Where files may be written.
-    """
-
-    share: ClassVar[float] = 1.0  # of the campaign's cases, beside the others'
-
-    def __init__(self, folder: Path) -> None:
-        torch.manual_seed(0)
-        self.folder = folder
-        self.models = {name: Vocoder(config(), tiny_network(config())) for name, config in CONFIGS.items()}
-
-    def case(self, rng: Rng) -> None:
-        """Draw a case and judge it."""
-        raise NotImplementedError
-
-    def speak(self, model: Vocoder, rng: Rng) -> None:
-        """Let a model that was loaded make a few samples."""
-        mel = speech_like_mel(model.mel, 2)[0]
-        mel = mel if model.mel.layout == "bands_first" else mel.T
-        speaker = 0 if model.config.network.num_speakers else None
-        if model.hop_length * model.mel.n_mels > 2**16 or sum(model.config.network.dilations) > 2**12:
-            return  # right, but slow
-        waveform = refused(lambda: model.infer(mel, speaker=speaker, seed=int(rng.integers(2**31))))
-        if waveform is not None:
-            judge_waveform(waveform, model, 2)
 
 
 class Mels(Generator):
@@ -307,7 +236,7 @@ class Audio(Generator):
             path.write_bytes(damage.content(rng, data))
         else:
             scale = pick(rng, (0.0, 1.0, 3.9, 4.1, 32768.0, 1e30))
-            rate = int(pick(rng, (1, 999, 1000, 7999, 8000, 22_051, 44_100, 192_000, 655_350)))
+            rate = int(pick(rng, (1, 999, 1000, 7999, 8000, 22_051, 44_100, 192_000, 655_350, 10**6, 10**7, 2**31 - 1)))
             soundfile.write(path, scale * rng.uniform(-1, 1, (50, 1)), rate, format="WAV", subtype="FLOAT")
         waveform = refused(lambda: load_audio(path, 8000))
         if waveform is not None:
@@ -335,9 +264,9 @@ class Tables(Generator):
         which = int(rng.integers(3))
         if which == 0:
             (self.folder / "metadata.csv").write_text(damage.text(rng, self.rows), encoding="utf-8", newline="")
-            corpus = refused(lambda: read_corpus(self.folder))
-            refused(lambda: read_transcripts(self.folder))
-            for utterance in corpus or ():
+            corpus = refused(lambda: read_corpus(self.folder)) or []
+            refused(lambda: read_transcripts(self.folder, corpus))
+            for utterance in corpus:
                 inside = (self.folder / "wavs").resolve() in Path(utterance.path).resolve().parents
                 require(inside, f"{utterance.id!r} lies outside, at {utterance.path}")
         elif which == 1:
@@ -384,6 +313,7 @@ class Requests(Generator):
         body = damage.content(rng, body) if rng.random() < 0.7 else body
         answer = self.running.ask(pick(rng, ("POST",) * 9 + ("PUT",)), f"{path}?{urlencode(query)}"[:4000], body, kind)
         require(answer.status < 500, f"status {answer.status}: {answer.body[:200]!r}")
+        counts["taken"] += answer.status < 400
         if answer.status >= 400:
             require(b"error" in answer.body or answer.status == 405, f"no word: {answer.body[:200]!r}")
 
@@ -425,9 +355,13 @@ class Engines(Generator):
         judge_waveform(waveform, model, 3)
         laws = engine.force(conditioning, waveform, state)
         require(bool(laws.isfinite().all()), "laws that are not finite")
+        counts["taken"] += 1
 
 
 GENERATORS: dict[str, type[Generator]] = {
     kind.__name__.lower(): kind
-    for kind in (Mels, Configs, Weights, Bundles, Checkpoints, Arrays, Audio, Tables, Requests, Engines)
-}
+    for kind in (
+        Mels, Periods, Speakers, Configs, Weights, Bundles, Checkpoints, Arrays, Audio, Tables, Manifests, Layouts,
+        GivenMels, Predictions, Requests, Conversations, Engines,
+    )
+}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 # Limits that no real model comes near, so that no file makes a reader allocate or compute without end. Whatever decides
@@ -22,12 +23,17 @@ def require(rule: bool, message: str) -> None:
         raise ValueError(message)
 
 
+@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took a tenth of a second
+def _find_hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def require_types(config: Any) -> None:
     """Refuse a count that is no integer, a number that is not finite, and a name that its `Literal` does not have.
 
     Values read from a file are checked in the same way.
     """
-    for name, hint in get_type_hints(type(config)).items():
+    for name, hint in _find_hints(config.__class__).items():
         value, choices = getattr(config, name), get_args(hint)
         if value is None and type(None) in choices:
             continue

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import soundfile
 
 from vocoder.data.decoded import open_recording
-from vocoder.features.audio import find_fault, resampled_length
+from vocoder.features.audio import find_fault, find_rate_fault, resampled_length
 from vocoder.features.decoding import DecodingError
 
 PARTS = ("validation", "test", "train")
@@ -59,11 +59,18 @@ class Utterance:
                 f"An utterance's id must name a file inside its corpus, but is {self.id!r}. Correct it; in LJSpeech's "
                 "layout it is the first column of metadata.csv, in a manifest the column `id`."
             )
+        if not _is_text(self.id):
+            raise CorpusError(f"A file's name must be text in UTF-8, but {self.id!a} is not. Rename it: `convmv`, say.")
 
 
 def stays_inside(name: str) -> bool:
     """Say whether a name, put after a folder's and a slash, names something in that folder."""
     return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written down; bytes of a file's name that are no UTF-8 cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 class CorpusError(ValueError):
@@ -122,7 +129,8 @@ def check_file(path: Path, sample_rate: int) -> Length | str:
         return f"unreadable ({error.error_string.rstrip('.')})"
     if len(samples) == 0:
         return "empty"
-    return find_fault(samples) or Length(resampled_length(len(samples), rate, sample_rate), rate)
+    fault = find_rate_fault(rate) or find_fault(samples)
+    return fault or Length(resampled_length(len(samples), rate, sample_rate), rate)
 
 
 def describe_unusable(unusable: dict[str, str], total: int) -> str:

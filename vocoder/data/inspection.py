@@ -17,7 +17,7 @@ import soundfile
 
 from vocoder.data.corpora import Utterance
 from vocoder.data.decoded import open_recording
-from vocoder.features.audio import find_fault
+from vocoder.features.audio import find_fault, find_rate_fault
 from vocoder.features.decoding import DecodingError
 
 FRAME_SECONDS = 0.02
@@ -121,7 +121,7 @@ def inspect_recording(path: Path) -> Recording | str:
         return str(error)
     except soundfile.LibsndfileError as error:
         return f"unreadable ({error.error_string.rstrip('.')})"
-    fault = find_fault(samples) or ("" if len(samples) else "empty")
+    fault = find_rate_fault(rate) or find_fault(samples) or ("" if len(samples) else "empty")
     if fault:
         return fault
     mono = samples.mean(axis=1)

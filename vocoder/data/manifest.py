@@ -6,7 +6,7 @@ CSV with a head, or JSONL with an object on each line. `audio` is needed; the ot
     wavs/a1.wav,mels/a1.npy,anna,train,Good morning.,a1
 
 A path is relative to the manifest's folder and stays in it, or is absolute: what lies elsewhere is only read where the
-manifest says so in full.
+manifest says so in full. Blanks around a cell of CSV, which hands have lined up, mean nothing; in JSONL they do.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def write_manifest(file: Path, utterances: Sequence[Utterance], texts: dict[str,
         file: The file, replaced if it is there. Paths of files below its folder are relative to it, others absolute.
         utterances: The recordings.
         texts: The text that is spoken, by id, as far as it is known.
+
+    Raises:
+        CorpusError: A name begins or ends with a blank, which CSV does not keep.
     """
     folder = file.absolute().parent
     rows = [_to_row(folder, utterance, texts.get(utterance.id, "")) for utterance in utterances]
@@ -73,11 +76,21 @@ def write_manifest(file: Path, utterances: Sequence[Utterance], texts: dict[str,
     if file.suffix == ".jsonl":
         text.writelines(json.dumps({n: row[n] for n in columns}, ensure_ascii=False) + "\n" for row in rows)
     else:
+        _check_blanks(file, rows)
         writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     with replacing(file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _check_blanks(file: Path, rows: Sequence[Row]) -> None:
+    lost = [row[name] for row in rows for name in COLUMNS if name != "text" and row[name] != row[name].strip()]
+    if lost:
+        raise CorpusError(
+            f"A name in CSV must not begin or end with a blank, but {len(lost)} for {file} do, {lost[0]!r} first. "
+            "Write a .jsonl, or rename the files."
+        )
 
 
 def _to_row(folder: Path, utterance: Utterance, text: str) -> Row:
@@ -96,7 +109,7 @@ def _read_rows(file: Path) -> Iterator[tuple[int, Row]]:
     except UnicodeDecodeError as error:
         raise CorpusError(f"A manifest must be text in UTF-8, but {file} is not. Save it so.") from error
     for line, values in _read_jsonl(file, text) if file.suffix == ".jsonl" else _read_csv(file, text):
-        row = {name: value.strip() for name, value in values.items() if isinstance(value, str) and value.strip()}
+        row = {name: value for name, value in values.items() if isinstance(value, str) and value.strip()}
         if "audio" not in row:
             raise CorpusError(f"Each row of a manifest must name its `audio`, but line {line} of {file} does not.")
         yield line, row
@@ -112,7 +125,7 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Row]]:
                 f"Each row of a manifest must have as many cells as its head ({len(reader.fieldnames)}), but line "
                 f"{reader.line_num} of {file} has not. Put cells that hold a comma in quotes."
             )
-        yield reader.line_num, row
+        yield reader.line_num, {name: cell.strip() for name, cell in row.items()}
 
 
 def _read_jsonl(file: Path, text: str) -> Iterator[tuple[int, Row]]:

@@ -43,7 +43,9 @@ OTHER_SUFFIXES = ("AIF", "AIFC", "OGA", "OPUS", "SND", "WAVE")  # which libsndfi
 WRITTEN_SAMPLES = 2**20  # at a time, so that a long waveform is not in memory a second time
 READ_SAMPLES = 2**22  # at a time, of all channels
 
-LOWEST_RATE = 1000  # of a file, in Hz: a lower one is a damaged header, and would grow without end when resampled
+# Of a file, in Hz. What lies outside is a damaged header: a lower rate would grow without end when it is resampled, and
+# for a higher one the filter would take seconds to design.
+LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000
 
 
 def load_audio(path: str | Path, sample_rate: int) -> Tensor:
@@ -97,8 +99,8 @@ def _read_decoded(path: Path, container: str, sample_rate: int) -> Tensor:
 
 def _read_pieces(sound: soundfile.SoundFile, name: str) -> Iterator[npt.NDArray[np.float32]]:
     """Read a file mixed down to mono, a piece at a time: those samples that are there, whatever its header claims."""
-    if sound.samplerate < LOWEST_RATE:
-        raise ValueError(f"{name} is sampled at {sound.samplerate} Hz, and less than {LOWEST_RATE} Hz holds no speech.")
+    if fault := find_rate_fault(sound.samplerate):
+        raise ValueError(f"{name} {fault}. Render the file again.")
     frames = max(1, READ_SAMPLES // sound.channels)
     while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
         fault = find_fault(samples)
@@ -118,6 +120,15 @@ def _explain(path: Path, error: soundfile.LibsndfileError) -> str:
     if path.suffix[1:].upper() not in {*soundfile.available_formats(), *OTHER_SUFFIXES}:
         return f"{path} is no audio that libsndfile reads ({', '.join(FORMATS)}, mp3, aiff, …). {remedy}"
     return f"{path} cannot be read as audio: {error.error_string} Is it damaged?"
+
+
+def find_rate_fault(sample_rate: int) -> str:
+    """Say why a file's sample rate in Hz cannot be right, as the end of a sentence; empty if it can."""
+    if sample_rate < LOWEST_RATE:
+        return f"is sampled at {sample_rate} Hz, and less than {LOWEST_RATE} Hz holds no speech"
+    if sample_rate > HIGHEST_RATE:
+        return f"is sampled at {sample_rate} Hz, and more than {HIGHEST_RATE} Hz nobody records"
+    return ""
 
 
 def find_fault(samples: npt.NDArray[np.float32]) -> str:

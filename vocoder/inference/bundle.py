@@ -124,16 +124,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Bundle:
     checkpoint = unpickle(path)
     try:
         hyper_parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        training = {"steps": checkpoint.get("global_step"), **checkpoint.get("training", {})}
+        json.dumps(training)  # as a bundle will have to say them
         values = {key: hyper_parameters[key] for key in ("mel", "network")}
         values["speakers"] = hyper_parameters.get("speakers", ())  # older checkpoints have none
         weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
-    except (KeyError, TypeError, AttributeError, IndexError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise ValueError(
             f"{path} is no checkpoint of a vocoder: it lacks `state_dict`, or the hyper-parameters `mel` and "
-            "`network`. Pass one that `vocoder fit` has written."
+            "`network`, or one is of another kind. Pass one that `vocoder fit` has written."
         ) from None
     config = _parse_config({"format_version": checkpoint.get("format_version", 1), **values}, path)
-    training = {"steps": checkpoint.get("global_step"), **checkpoint.get("training", {})}
     return Bundle(config, _build(config, weights, path, described=path), training)
 
 

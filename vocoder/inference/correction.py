@@ -85,7 +85,7 @@ class Correction:
     """
 
     def __init__(self, config: MelConfig, passes: int, convert: Convert | None = None) -> None:
-        self.hop_length = config.hop_length
+        self.hop_length, self._n_mels = config.hop_length, config.n_mels
         self.lag = correction_latency(config, passes)
         self._passes, self._convert = [Pass(config) for _ in range(passes)], convert
         # The mel of a dialect with pre-emphasis is that of the emphasised waveform: so that is what is corrected.
@@ -136,7 +136,9 @@ class Correction:
     @torch.no_grad()
     def _read(self, mel: Tensor) -> Array:
         """Give frames (frames, n_mels) in the dialect, each converted by itself: products of more round differently."""
-        if self._convert is not None and mel.shape[-1]:
+        if not mel.shape[-1]:  # nothing to convert, also where the dialect's bands are others
+            return np.empty((0, self._n_mels))
+        if self._convert is not None:
             mel = torch.cat([self._convert(frame) for frame in mel.split(1, dim=-1)], dim=-1)
         return mel[0].T.double().cpu().numpy()
 

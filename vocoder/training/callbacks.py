@@ -71,11 +71,14 @@ class WholeFiles(TorchCheckpointIO):
         # One name for all processes (unlike `vocoder.files.replacing`): what a kill leaves is as large as a checkpoint,
         # and is overwritten by the next one.
         temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:  # half of one would take what little room there is on a full disk
+            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a file; ours hold plain values, so code in it is refused rather than run."""
