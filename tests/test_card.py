@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from conftest import tiny_config, tiny_mel_config, tiny_network
+from vocoder.bundles.bundle import CONFIG_FILE, Bundle
+from vocoder.bundles.card import write_card
 from vocoder.config import SamplingConfig
 from vocoder.features.dialects import DIALECTS
-from vocoder.inference.bundle import CONFIG_FILE, Bundle
-from vocoder.inference.card import write_card
 
 NAME = "anna/voice"
 TRAINING = {"data": "Anna | reading", "licence": "CC0-1.0", "language": "en", "steps": 7, "validation_nll_bits": 7.5}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from conftest import tiny_config, tiny_network
 from test_features import speech_like
+from vocoder.bundles.bundle import save_bundle
 from vocoder.cli.dialects import WIDTH, add_dialects
 from vocoder.config import MelConfig
 from vocoder.features.audio import load_audio, resample
@@ -27,7 +28,6 @@ from vocoder.features.conversion import Converter, compare, convert_mel, make_co
 from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.features.values import denormalise, log_area, unguard
-from vocoder.inference.bundle import save_bundle
 
 PRESETS = {name: dialect.mel for name, dialect in CATALOGUE.items()}
 PAIRS = [(a, b) for a in PRESETS for b in PRESETS if a != b]

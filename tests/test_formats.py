@@ -14,9 +14,9 @@ import torch
 
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder import config as config_module
+from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig, WaveformConfig, to_dict
 from vocoder.formats import FORMAT_VERSION, upgrade
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 

@@ -9,10 +9,10 @@ import torch
 
 from conftest import on_engine, speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, OTHER, serve
+from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, save_bundle
+from vocoder.bundles.card import write_card
+from vocoder.bundles.hub import download, push
 from vocoder.cli import main
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, save_bundle
-from vocoder.inference.card import write_card
-from vocoder.inference.hub import download, push
 from vocoder.inference.vocoder import Vocoder
 
 pytest.importorskip("huggingface_hub")

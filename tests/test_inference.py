@@ -22,11 +22,11 @@ from torch import Tensor
 
 import vocoder
 from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import SamplingConfig, VocoderConfig, to_dict
 from vocoder.engines.noise import draw_noise
 from vocoder.formats import FORMAT_VERSION
 from vocoder.inference.batching import count_slots
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.checks import DialectWarning
 from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.sampler import spread_noise
@@ -718,7 +718,7 @@ def test_without_huggingface_hub_the_remedy_is_named(monkeypatch: pytest.MonkeyP
 def test_a_voice_of_the_package_is_found_by_its_name(
     model: Vocoder, mel: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vocoder.inference.models.VOICES", tmp_path)
+    monkeypatch.setattr("vocoder.bundles.models.VOICES", tmp_path)
     model.save_pretrained(tmp_path / "anna-8")
     assert torch.equal(vocoder.infer(mel, "anna-8"), model.infer(mel))
     with pytest.raises(FileNotFoundError, match=r"\(anna-8\), but there is no 'ana-8'"):

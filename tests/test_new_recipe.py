@@ -13,11 +13,11 @@ import soundfile
 import torch
 import yaml
 
+from vocoder.bundles.bundle import load_checkpoint
 from vocoder.cli.recipes import add_new_recipe
 from vocoder.config import NETWORKS, MelConfig, NetworkConfig, check_steps, from_dict
 from vocoder.features.design import design_mel, filterbank_rank
 from vocoder.features.dialects import DIALECTS
-from vocoder.inference.bundle import load_checkpoint
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.pitch import PitchLag
 from vocoder.training.recipe import network_for, write_recipe

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder.bundles.bundle import load_bundle
 from vocoder.cli.models import add_import_r9y9
 from vocoder.config import WaveformConfig
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.features.statistics import with_statistics
-from vocoder.inference.bundle import load_bundle
 from vocoder.interop.r9y9 import import_r9y9
 
 HOP, MELS, FRAMES = 12, 6, 12

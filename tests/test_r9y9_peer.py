@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vocoder.bundles.bundle import Bundle
 from vocoder.config import DistributionConfig
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.features.audio import load_audio
 from vocoder.features.mel import LogMelSpectrogram, pre_emphasis
-from vocoder.inference.bundle import Bundle
 from vocoder.interop.r9y9 import import_r9y9
 from vocoder.model.distributions import build_distribution
 

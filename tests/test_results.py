@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torchmetrics")
+from vocoder.bundles.models import voices
 from vocoder.cli import _parser
 from vocoder.evaluation.run import hash_ids, hash_weights
-from vocoder.inference.models import voices
 from vocoder.inference.vocoder import Vocoder
 
 ROOT = Path(__file__).parents[1]

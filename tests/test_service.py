@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 
 from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from vocoder.bench.live import format_live
 from vocoder.cli import main
 from vocoder.features.audio import to_levels
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.checks import look_frames
-from vocoder.inference.live import format_live
 from vocoder.inference.vocoder import Vocoder
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -43,9 +43,9 @@ websockets = pytest.importorskip("websockets.sync.client", reason="needs the ext
 
 from websockets.exceptions import ConnectionClosed  # noqa: E402
 
+from vocoder.bench.service import load  # noqa: E402
 from vocoder.service.admission import Limits, Places, RefusedError  # noqa: E402
 from vocoder.service.app import Service  # noqa: E402
-from vocoder.service.load import load  # noqa: E402
 from vocoder.service.server import Server, make_server  # noqa: E402
 from vocoder.service.sounds import PatientResponse  # noqa: E402
 from vocoder.service.synthesizer import Synthesizer  # noqa: E402

@@ -16,11 +16,11 @@ from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 
 pytest.importorskip("lightning")
 from runs import make_corpus, recipe, vocoder
+from vocoder.bundles.bundle import load_bundle, save_bundle
 from vocoder.cli import main
 from vocoder.config import VocoderConfig, to_dict
 from vocoder.data.corpora import CorpusError
 from vocoder.data.datamodule import VocoderDataModule
-from vocoder.inference.bundle import load_bundle, save_bundle
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 from vocoder.training.cli import take_weights

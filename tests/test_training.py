@@ -16,10 +16,10 @@ from conftest import tiny_config
 
 pytest.importorskip("lightning")
 from runs import Diary, make_corpus, recipe, vocoder
+from vocoder.bundles.models import load_model
 from vocoder.config import NetworkConfig
 from vocoder.data.layouts import read_corpus
 from vocoder.data.segments import RandomSegments, SegmentCutter, WholeUtterances
-from vocoder.inference.models import load_model
 from vocoder.training import callbacks
 from vocoder.training.callbacks import Throughput, WholeFiles
 from vocoder.training.cli import take_weights

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_mel_config, tiny_network
+from vocoder.bundles.bundle import CONFIG_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import to_dict
-from vocoder.inference.bundle import CONFIG_FILE, load_bundle, load_checkpoint, save_bundle
 
 NAN, INF = float("nan"), float("inf")
 SOON = 5.0  # seconds

@@ -14,6 +14,7 @@ The rooms of the package, in the order in which the signal flows:
     formats     what the numbers of a stored model mean
     features    audio files, waveform → mel, and mels of one dialect → another's
     model       the network: mel and past samples → the law of the next sample
+    bundles     models as folders: on disk, on the Hugging Face Hub
     engines     generation, sample by sample
     inference   `Vocoder`: loading, checking, inferring, streaming
     plots       pictures of mels, runs and networks
@@ -22,6 +23,8 @@ The rooms of the package, in the order in which the signal flows:
     training    the Lightning module and the command `fit`
     interop     other projects' models and pipelines
     service     synthesis over HTTP and WebSockets
+    service     HTTP and WebSockets
+    bench       how fast all is, beside others
     cli         the command line
 
 Importing this loads nothing of training: neither Lightning nor wandb, librosa or torchaudio.

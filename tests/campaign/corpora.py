@@ -17,13 +17,13 @@ from campaign import damage
 from campaign.damage import Rng, pick
 from campaign.judge import Generator, judge_waveform, refused, require
 from conftest import speech_like_mel, tiny_mel_config
+from vocoder.bundles.bundle import save_bundle
 from vocoder.data import given_mels
 from vocoder.data.corpora import Utterance, split_each
 from vocoder.data.layouts import name_speakers, read_corpus, read_transcripts
 from vocoder.data.manifest import COLUMNS, read_texts, write_manifest
 from vocoder.data.pairing import check_pairs
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.bundle import save_bundle
 
 RATE, HOP = 8000, 16
 

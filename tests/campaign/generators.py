@@ -24,10 +24,10 @@ from campaign.damage import Rng, pick
 from campaign.judge import Generator, counts, judge_waveform, refused, require
 from campaign.voices import Conversations, Periods, Speakers
 from conftest import on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import to_dict
 from vocoder.engines import NativeEngine
 from vocoder.engines.library import instruction_sets
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
 
 

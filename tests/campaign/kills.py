@@ -30,7 +30,7 @@ from campaign.judge import require
 from conftest import speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, Hub, serve
 from runs import WHAT_TRAINING_KNOWS, assert_same, make_corpus, recipe
-from vocoder.inference.bundle import Bundle, load_bundle, save_bundle
+from vocoder.bundles.bundle import Bundle, load_bundle, save_bundle
 
 TIMES = ("times_real_time",)  # what a clock says
 LONGEST = 300  # seconds that a command may take
@@ -282,7 +282,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 class Push(Target):
     """A model pushed to the hub's stand-in: there is all of it, or nothing new."""
 
-    ready = ("vocoder.inference.vocoder", "vocoder.inference.hub")
+    ready = ("vocoder.inference.vocoder", "vocoder.bundles.hub")
 
     def prepare(self, stack: ExitStack) -> None:
         self.hub: Hub = stack.enter_context(serve())
@@ -300,7 +300,7 @@ class Push(Target):
         assert self.hub.address == constants.ENDPOINT
 
     def first(self, output: Path) -> Callable[[], Any]:
-        from vocoder.inference.hub import push
+        from vocoder.bundles.hub import push
 
         return lambda: push(self.bundle, f"anna/{output.name}") and 0
 

@@ -16,9 +16,9 @@ from campaign import damage
 from campaign.damage import Rng, pick
 from campaign.judge import Generator, counts, judge_waveform, refused, require
 from conftest import speech_like_mel, tiny_config, tiny_mel_config, tiny_network
+from vocoder.bundles.bundle import CONFIG_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import MelConfig, to_dict
 from vocoder.features.conversion import compare, convert_mel
-from vocoder.inference.bundle import CONFIG_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.inference.vocoder import Vocoder
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from vocoder.bench.cases import Plan, default_threads
+from vocoder.bench.generation import format_rows, run_benchmark
+from vocoder.bench.live import format_live, run_live
+from vocoder.bench.peers import PEERS
 from vocoder.cli.info import describe_instruction_sets
 from vocoder.config import NETWORKS, VocoderConfig
-from vocoder.engines.bench_cases import Plan, default_threads
-from vocoder.engines.benchmark import format_rows, run_benchmark
 from vocoder.engines.limits import cpu_name
 from vocoder.engines.native import physical_cores
-from vocoder.engines.peers import PEERS
 from vocoder.inference.checks import check_device
-from vocoder.inference.live import format_live, run_live
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 

@@ -10,13 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vocoder.bundles.hub import is_hub_id
+from vocoder.bundles.models import load_model, voices
 from vocoder.columns import WIDTH, align, wrap
 from vocoder.config import MelConfig
 from vocoder.features.comparison import Fit, say
 from vocoder.features.conversion import compare, resolve_dialect
 from vocoder.features.dialects import CATALOGUE, DIALECTS, Dialect
-from vocoder.inference.hub import is_hub_id
-from vocoder.inference.models import load_model, voices
 
 LEGEND = "From the row to the column: = exactly, ≈ but for silence, 0.9 approximately and 0.9 dB off, · not at all."
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from vocoder.bundles.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
 from vocoder.config import SamplingConfig
-from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_checkpoint, save_bundle
 from vocoder.interop.r9y9 import import_r9y9
 
 DEFAULT_PASSES = 2  # the third gives little more, and each costs a stream 35 ms

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
+from vocoder.bundles.bundle import some
 from vocoder.config import MelConfig
 from vocoder.data.corpora import (
     FEWEST,
@@ -36,7 +37,6 @@ from vocoder.data.segments import (
     WholeUtterances,
 )
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.bundle import some
 from vocoder.inference.checks import list_names
 
 log = logging.getLogger(__name__)

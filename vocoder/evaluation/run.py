@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import vocoder
+from vocoder.bundles.bundle import some
 from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, Utterance, split_each, stays_inside
 from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
@@ -28,7 +29,6 @@ from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, UtteranceRec
 from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown
 from vocoder.evaluation.workers import CopyTask, copy_all, read_record
 from vocoder.files import write_whole
-from vocoder.inference.bundle import some
 from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
 

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder.bundles.bundle import MOST_NAMES
 from vocoder.config import MOST_PASSES, MelConfig, VocoderConfig
 from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
 from vocoder.inference.solo import run_solo
-
-MOST_NAMES = 100  # of voices, in a message
 
 LOOK_SECONDS = 1.5  # of a mel, by which one sees whether it can be what it is said to be
 

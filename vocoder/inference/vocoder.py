@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder.bundles.bundle import Bundle, save_bundle
+from vocoder.bundles.hub import push
+from vocoder.bundles.models import ModelName, load_model, stamp
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key
 from vocoder.features.conversion import Fit, compare, make_converter, resolve_dialect
 from vocoder.features.statistics import Stats
-from vocoder.inference.bundle import Bundle, save_bundle
 from vocoder.inference.checks import (
     check_device,
     check_fold,
@@ -31,8 +33,6 @@ from vocoder.inference.checks import (
     warn_of_other_dialects,
 )
 from vocoder.inference.correction import correction_latency
-from vocoder.inference.hub import push
-from vocoder.inference.models import ModelName, load_model, stamp
 from vocoder.inference.pipeline import Pipeline, Utterance
 from vocoder.inference.sampler import Sampler
 from vocoder.inference.stream import Stream
@@ -153,7 +153,7 @@ class Vocoder:
         save_bundle(folder, *self._bundle)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Publish the model on the Hugging Face Hub, with a card; see `vocoder.inference.hub.push`."""
+        """Publish the model on the Hugging Face Hub, with a card; see `vocoder.bundles.hub.push`."""
         return push(self._bundle, repo_id, **options)
 
     @property

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder.bundles.bundle import Bundle, some, unpickle
 from vocoder.features.statistics import Stats
-from vocoder.inference.bundle import Bundle, some, unpickle
 from vocoder.interop.r9y9_hparams import Hparams, is_old, read_hparams, upsample_scales, vocoder_config
 from vocoder.interop.r9y9_weights import CONV_IN, SPEAKERS, Weights, fold_weight_norm, smoothing_key, translate
 from vocoder.model.wavenet import WaveNet

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vocoder.engines.native import physical_cores
 
 # Enough that no core waits for a client, and few enough that each keeps up with real time on cores that have other work
-# too; `python -m vocoder.service.load` measures how many do.
+# too; `python -m vocoder.bench.service` measures how many do.
 STREAMS_PER_CORE = 2
 RETRY_SECONDS = 1
 

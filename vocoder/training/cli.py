@@ -18,12 +18,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from vocoder.bundles.bundle import unpickle
+from vocoder.bundles.models import load_model
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
 from vocoder.data.layouts import find_speakers
 from vocoder.formats import upgrade
-from vocoder.inference.bundle import unpickle
-from vocoder.inference.models import load_model
 from vocoder.training.callbacks import StepsBar, UploadBest, WholeFiles, default_callbacks
 from vocoder.training.failures import describe
 from vocoder.training.folder import find_start, read_step, refuse_to_replace, run_folder

@@ -14,12 +14,12 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import grad_norm
 from torch import Tensor
 
+from vocoder.bundles.bundle import some
 from vocoder.config import MelConfig, NetworkConfig, check_names, from_dict, to_dict
 from vocoder.engines.rollout import check_rollout
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.formats import FORMAT_VERSION, upgrade
-from vocoder.inference.bundle import some
 from vocoder.model.wavenet import Conditioning, WaveNet
 from vocoder.training.free_running import free_running_score
 from vocoder.training.optimizer import Group, MuonAdamW

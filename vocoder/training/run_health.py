@@ -15,9 +15,9 @@ from lightning.pytorch.core.saving import load_hparams_from_yaml
 from vocoder.evaluation.voice_health import Finding, Yardstick
 from vocoder.plots.logs import Log
 from vocoder.plots.runs import join_logs, read_logs
-from vocoder.training.benchmark import steps_of
 from vocoder.training.folder import find_metrics
 from vocoder.training.module import VocoderModule
+from vocoder.training.timed_steps import steps_of
 
 PROBE_SECONDS = 3.0
 LATEST = 20  # log lines, of which the median is the run's speed now

@@ -32,6 +32,7 @@ from vocoder.model.wavenet import WaveNet, count_weights
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+MOST_NAMES = 100  # of voices, where they are listed for people
 MOST_CONFIG_BYTES = 2**24  # some kilobytes are usual, but facts about training may be many
 # A network of up to so many times the weights that there are, and of any number that is nothing today, is made to be
 # compared with them.

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("lightning")
 from runs import make_corpus
-from vocoder.data import benchmark
+from vocoder.bench import data as benchmark
 from vocoder.data.segments import RandomSegments
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""How long training waits for its data: `python -m vocoder.data.benchmark --help`.
+"""How long training waits for its data: `python -m vocoder.bench.data --help`.
 
 Lightning trains a module that computes nothing: its step is a pause as long as a fast device's. What its profiler says
 of fetching batches is the wait. Beside it stands what a batch takes of one process's own time, and so how many

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vocoder.inference.bundle import CONFIG_FILE, Bundle, load_bundle, load_checkpoint
-from vocoder.inference.hub import download, is_hub_id
+from vocoder.bundles.bundle import CONFIG_FILE, Bundle, load_bundle, load_checkpoint
+from vocoder.bundles.hub import download, is_hub_id
 
 VOICES = Path(__file__).resolve().parents[1] / "voices"  # models that ship within the package
 

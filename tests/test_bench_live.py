@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_mel_config, tiny_network
+from vocoder.bench.live import format_live, measure_first_sound, run_live
 from vocoder.cli import main
-from vocoder.inference.live import format_live, measure_first_sound, run_live
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vocoder.engines.bench_cases import BenchCase, Plan, torch_threads
+from vocoder.bench.cases import BenchCase, Plan, torch_threads
 from vocoder.engines.limits import Work
 
 UTTERANCE_SECONDS = 10

@@ -14,11 +14,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vocoder.bench.cases import BenchCase, Plan, engine_cases
+from vocoder.bench.peers import peer_cases
 from vocoder.columns import align
 from vocoder.config import VocoderConfig
-from vocoder.engines.bench_cases import BenchCase, Plan, engine_cases
 from vocoder.engines.limits import Limits, cpu_name, measure_limits
-from vocoder.engines.peers import peer_cases
 from vocoder.model.wavenet import WaveNet
 
 PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while after theirs

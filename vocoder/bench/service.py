@@ -1,4 +1,4 @@
-"""`python -m vocoder.service.load`: how many streams a running service keeps up with, seen from a client.
+"""`python -m vocoder.bench.service`: how many streams a running service keeps up with, seen from a client.
 
 Each stream sends a chunk of frames whenever as much time has passed, as from an acoustic model that speaks in real
 time. A sample's delay is from when the last frame that it depends on was sent until it is here.
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from websockets.asyncio.client import connect
 
+from vocoder.bench.live import PERCENTILES, format_live
 from vocoder.features.dialects import DIALECTS
-from vocoder.inference.live import PERCENTILES, format_live
 
 CHUNK_FRAMES = 10
 START_SECONDS = 1.0  # in which all connect
@@ -29,7 +29,7 @@ Delays = npt.NDArray[np.float64]
 
 def main() -> None:
     """Print a table: as many rows as numbers of streams are asked for."""
-    parser = argparse.ArgumentParser(prog="python -m vocoder.service.load", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m vocoder.bench.service", description=__doc__)
     parser.add_argument("--url", default="ws://127.0.0.1:8000/v1/stream", help="%(default)s if left out")
     parser.add_argument("--streams", default="1,2,4,8", help="at once; %(default)s if left out")
     parser.add_argument("--seconds", type=float, default=10.0, help="of sound of each; %(default)s if left out")
@@ -43,7 +43,7 @@ async def load(url: str, count: int, seconds: float) -> dict[str, Any]:
     """Hold a number of streams at once.
 
     Returns:
-        A row of `vocoder.inference.live.format_live`.
+        A row of `vocoder.bench.live.format_live`.
 
     Raises:
         ConnectionClosedError: The service refuses one, or cuts it short.

@@ -10,7 +10,7 @@ import pytest
 from conftest import tiny_config
 
 pytest.importorskip("lightning")
-from vocoder.training import benchmark
+from vocoder.bench import training as benchmark
 
 
 @pytest.mark.parametrize("order", [0, 16])

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vocoder.inference.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, save_bundle
-from vocoder.inference.card import write_card
+from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, Bundle, save_bundle
+from vocoder.bundles.card import write_card
 
 CARD_FILE = "README.md"  # which the hub shows on the model's page
 

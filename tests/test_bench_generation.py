@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from conftest import DISTRIBUTIONS, tiny_config, tiny_network
+from vocoder.bench.cases import Plan, default_threads, engine_cases
+from vocoder.bench.peers import build_peers
 from vocoder.cli import main
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.bench_cases import Plan, default_threads, engine_cases
 from vocoder.engines.library import load_library
 from vocoder.engines.limits import (
     block_length,
@@ -25,7 +26,6 @@ from vocoder.engines.limits import (
     reference_weight_bytes,
 )
 from vocoder.engines.native import NativeEngine
-from vocoder.engines.peers import build_peers
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
@@ -52,7 +52,7 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def bench(model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Runs the command as briefly as can be, and reads its rows."""
-    monkeypatch.setattr("vocoder.engines.benchmark.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("vocoder.bench.generation.PAUSE_SECONDS", 0)
 
     def run(*flags: str) -> list[dict[str, Any]]:
         assert main(["bench", "--model", model, "--repeats", "2", "--seconds", "1e-6", "--json", *flags]) == 0
@@ -191,7 +191,7 @@ def test_the_machine_has_limits_in_every_precision(precision: str) -> None:
 
 def test_threads_are_all_cores_and_powers_of_two_below(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, expected in ((1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))):
-        monkeypatch.setattr("vocoder.engines.bench_cases.physical_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("vocoder.bench.cases.physical_cores", lambda cores=cores: cores)
         assert default_threads() == expected
 
 

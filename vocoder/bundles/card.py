@@ -9,10 +9,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from vocoder.bundles.bundle import CONFIG_FILE, MOST_NAMES, Bundle
 from vocoder.config import MelConfig, SamplingConfig
 from vocoder.features.dialects import DIALECTS
-from vocoder.inference.bundle import CONFIG_FILE, Bundle
-from vocoder.inference.checks import MOST_NAMES
 
 # Those that speech comes with, among https://huggingface.co/docs/hub/repositories-licenses: the hub refuses a card
 # that names a licence which its list does not have.

@@ -1,4 +1,4 @@
-"""The throughput of training, in samples per second: `python -m vocoder.training.benchmark --help`.
+"""The throughput of training, in samples per second: `python -m vocoder.bench.training --help`.
 
 A step is mel → loss → gradients on random audio; what the optimizer takes on top of it stands beside. When `--peer`
 names a checkout of r9y9/wavenet_vocoder, its own model and loss at the geometry of its MoL recipe follow, without an
@@ -13,18 +13,15 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from vocoder.bench.peers import importing_from, r9y9_network
 from vocoder.config import NETWORKS, MelConfig
-from vocoder.engines.peers import importing_from, r9y9_network
-from vocoder.training.module import VocoderModule, parameter_groups
-from vocoder.training.optimizer import MuonAdamW
+from vocoder.training.module import VocoderModule
+from vocoder.training.timed_steps import Step, steps_of
 
-Step = Callable[[], Any]
 OPTIMIZER = "optimizer"
 
 
@@ -36,33 +33,6 @@ def our_steps(network: str, batch_size: int, frames: int, *, at_once: int) -> di
     """
     gradients, update = steps_of(VocoderModule(MelConfig(), NETWORKS[network]), batch_size, frames, at_once=at_once)
     return {f"{network} bf16": gradients, OPTIMIZER: update}
-
-
-def steps_of(
-    module: VocoderModule, batch_size: int, frames: int, *, at_once: int, bf16: bool = True
-) -> tuple[Step, Step]:
-    """Give the same two steps of any module; `bf16` says whether it is trained in `bf16-mixed` or in float32."""
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    optimizer = MuonAdamW(parameter_groups(module.network, module.hparams["weight_decay"]), dtype)
-    time_ = frames * module.mel_config.hop_length
-    waveform = 0.1 * torch.randn(at_once, sum(module.margin) + time_)
-    span = torch.tensor([[-100, frames + 100]]).expand(at_once, -1)  # the middle of a longer utterance
-    mask, seed = torch.ones(at_once, time_, dtype=torch.bool), torch.arange(at_once)
-    batch = {"waveform": waveform, "mask": mask, "span": span, "seed": seed}
-    if module.network.config.num_speakers:
-        batch["speaker"] = torch.zeros(at_once, dtype=torch.long)
-
-    def gradients() -> Tensor:
-        module.zero_grad()
-        total = torch.zeros(())
-        for _ in range(batch_size // at_once):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                nll = module.nll(batch, module.hparams["past_noise"]) * (at_once / batch_size)
-            nll.backward()
-            total += nll.detach()
-        return total
-
-    return gradients, optimizer.step
 
 
 def peer_step(checkout: str, batch_size: int, frames: int) -> Step:
