@@ -156,9 +156,9 @@ def test_the_network_reads_a_noisy_past_and_predicts_the_clean_sample(tmp_path, 
 
 def test_a_segments_noise_is_its_own():
     seeds = torch.tensor([5, 2**62, 7])
-    noise = draw_past_noise(seeds, 100)
+    noise = draw_past_noise(seeds, 100, seeds.device)
     torch.randn(3)
-    assert torch.equal(draw_past_noise(seeds[1:2], 100), noise[1:2])
+    assert torch.equal(draw_past_noise(seeds[1:2], 100, seeds.device), noise[1:2])
     assert len({row.sum().item() for row in noise}) == 3
 
 

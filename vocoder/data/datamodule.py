@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
@@ -230,6 +231,11 @@ class VocoderDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=isinstance(trainer.accelerator, CUDAAccelerator),
         )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch to the training device, but for the seeds: the host reads them, and shall not wait for it."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return {**moved, **{name: part for name, part in batch.items() if name == "seed"}}
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Give the loader of held-out utterances, one at a time, always the same in the same order."""

@@ -78,7 +78,9 @@ class GatedUnit(torch.autograd.Function):
         # tanh(x) = 2 σ(2x) - 1: on a CPU torch takes ten times as long for a tanh as for a sigmoid.
         filtered, gate = (2 * a_filter).sigmoid_().mul_(2).sub_(1), torch.sigmoid(a_gate)
         ctx.save_for_backward(filtered, gate)
-        return (filtered * gate).to(a.dtype)
+        z = filtered * gate
+        # Not `to` alone: where it converts nothing, torch.compile (torch 2.11) drops the gradient without a word.
+        return z if z.dtype == a.dtype else z.to(a.dtype)
 
     @staticmethod
     @once_differentiable

@@ -35,9 +35,9 @@ class VocoderModule(LightningModule):
     """Maximum likelihood training of a WaveNet.
 
     A batch has `waveform` (batch, margin + time + margin), `mask` (batch, time), `span` (batch, 2) and, for several
-    voices, `speaker` (batch,); see `vocoder.data.segments.SegmentCutter`. Segments to train on have a `seed` (batch,)
-    each, from which their noise follows. Mels are computed here, on the training device, unless a batch has them: `mel`
-    (batch, n_mels, margin_frames + frames + margin_frames).
+    voices, `speaker` (batch,); see `SegmentCutter`. Segments to train on have a `seed` (batch,) each, on
+    the CPU, from which their noise follows. Mels are computed here, on the training device, unless a batch has them:
+    `mel` (batch, n_mels, margin_frames + frames + margin_frames).
 
     Args:
         mel: The dialect to train on; a plain dict when a checkpoint is loaded.
@@ -144,7 +144,7 @@ class VocoderModule(LightningModule):
         if past_noise:
             scale = conditioning.scale.repeat_interleave(self.mel_config.hop_length, dim=1)
             scale = torch.cat([scale[:, :1].expand_as(past), scale], dim=1)
-            noise = scale * past_noise * draw_past_noise(batch["seed"], scale.shape[1])
+            noise = scale * past_noise * draw_past_noise(batch["seed"], scale.shape[1], scale.device)
             noise_before, noise = noise[:, : past.shape[1]], noise[:, past.shape[1] :]
             seen_past, seen = past + noise_before * (past != 0), waveform + noise  # no noise before an utterance
         parameters = self.network(seen, conditioning, seen_past)
@@ -303,16 +303,18 @@ def parameter_groups(network: WaveNet, weight_decay: float) -> list[Group]:
     ]
 
 
-def draw_past_noise(seeds: Tensor, length: int) -> Tensor:
+def draw_past_noise(seeds: Tensor, length: int, device: torch.device) -> Tensor:
     """Draw Gaussian noise for each segment, at a level of its own from 0 to 1: (batch, length), float32.
 
     Args:
-        seeds: A seed for each segment (batch,): its noise is the same whatever batch it is in, also after a restart.
+        seeds: A seed for each segment (batch,), on the CPU: its noise is the same whatever batch it is in, also after
+            a restart.
         length: The number of samples.
+        device: The device on which to draw; a GPU's noise is another than a CPU's.
     """
-    rows, generator = [], torch.Generator(seeds.device)
+    rows, generator = [], torch.Generator(device)
     for seed in seeds.tolist():
         generator.manual_seed(seed)
-        level = torch.rand((), generator=generator, device=seeds.device)
-        rows.append(level * torch.randn(length, generator=generator, device=seeds.device))
+        level = torch.rand((), generator=generator, device=device)
+        rows.append(level * torch.randn(length, generator=generator, device=device))
     return torch.stack(rows)

@@ -95,14 +95,13 @@ class MuonAdamW(Optimizer):
             alike = list(of_shape)
             gradients = torch.stack([p.grad for p in alike if p.grad is not None])
             momentum = torch.stack([self.state[p]["momentum"] for p in alike]).lerp_(gradients, 1 - MOMENTUM)
-            for p, kept in zip(alike, momentum, strict=True):
-                self.state[p]["momentum"].copy_(kept)
+            torch._foreach_copy_([self.state[p]["momentum"] for p in alike], list(momentum.unbind()))
             ahead = gradients.lerp_(momentum, MOMENTUM)  # Nesterov: the momentum as it will be at the next step
             updates = orthogonalise(ahead, self.dtype)
             # A tall matrix of orthonormal columns has small entries; so its output would hardly move.
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-            for p, update in zip(alike, updates, strict=True):
-                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+            torch._foreach_mul_(alike, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(alike, list(updates.unbind()), alpha=-rate)
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:

@@ -37,11 +37,14 @@ def steps_of(
     if module.network.config.num_speakers:
         batch["speaker"] = torch.zeros(at_once, dtype=torch.long)
 
+    device = module.network.skip.weight.device
+    batch = {name: part if name == "seed" else part.to(device) for name, part in batch.items()}
+
     def gradients() -> Tensor:
         module.zero_grad()
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         for _ in range(batch_size // at_once):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 nll = module.nll(batch, module.hparams["past_noise"]) * (at_once / batch_size)
             nll.backward()
             total += nll.detach()
