@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ def parse(name: str, monkeypatch, *more: str) -> LightningCLI:
     file = RECIPES / "voices" / f"{name}.yaml" if name in VOICES else RECIPES / name / "train.yaml"
     arguments = ["--config", str(file), *more]
     monkeypatch.setattr("sys.argv", ["vocoder"])
+    monkeypatch.setattr("vocoder.training.cli.find_speakers", lambda roots: ("anna", "bob"))
     return Parsed(
         VocoderModule,
         VocoderDataModule,
@@ -47,6 +50,19 @@ def parse(name: str, monkeypatch, *more: str) -> LightningCLI:
         parser_kwargs={"parser_mode": "yaml"},
         args=arguments,
     )
+
+
+@pytest.mark.parametrize("script", sorted(RECIPES.rglob("*.py")), ids=lambda path: path.name)
+def test_every_script_finds_what_it_imports(script):
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[script.stem] = module  # where dataclasses look for their module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[script.stem]
 
 
 def test_there_are_recipes():

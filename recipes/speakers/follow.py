@@ -2,7 +2,9 @@
 
 Prints tables whose rows are the speakers of the mels and whose columns are the names that the model was given: bits per
 sample of the recording, PESQ, F0, and how far the average spectrum is from either's. A model without speakers has one
-column. `--blur` takes the harmonics out of the mels, and with them what they say of F0.
+column.
+
+    python recipes/speakers/follow.py --model my-voices --corpus /path/to/one /path/to/another
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from tqdm import tqdm
 
 from vocoder import Vocoder
@@ -43,20 +43,20 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder, .ckpt, voice or hub id")
     parser.add_argument("--corpus", nargs="+", required=True, help="that it was trained on, divided as then")
     parser.add_argument("--limit", type=int, default=4, help="recordings of each speaker; %(default)s if left out")
-    parser.add_argument("--blur", type=int, default=1, metavar="BANDS", help="of which each mel band is the mean; odd")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the copies; %(default)s if left out")
     options = parser.parse_args()
 
     torch.set_num_threads(1)
     voice, chosen = Vocoder.from_pretrained(options.model), choose(options.corpus, options.limit)
-    synthesis, copies = CopySynthesis(voice, options.blur), []
+    copier, copies = Copier(voice, options.temperature), []
     names = voice.speakers or (NOBODY,)
     with tqdm(total=len(chosen) * len(names), unit=" copies", disable=None) as bar:
         for number, utterance in enumerate(chosen):
             for name in names:
-                copies.append(synthesis(number, utterance, name))
+                copies.append(copier(number, utterance, name))
                 bar.update()
-    for title, table in tables(copies).items():
-        print("\n".join([f"\n{title}\n", *lines(table, sorted({u.speaker for u in chosen}), names)]))
+    for title, (digits, table) in tables(copies).items():
+        print("\n".join([f"\n{title}\n", *lines(table, digits, sorted({u.speaker for u in chosen}), names)]))
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class Copy:
     bits: float
 
 
-class CopySynthesis:
+class Copier:
     """Makes copies of recordings, and says how likely the recordings are.
 
     Args:
         voice: The model.
-        blur: The number of bands over which each mel is averaged; odd.
+        temperature: The temperature of the copies.
     """
 
-    def __init__(self, voice: Vocoder, blur: int) -> None:
-        self.voice, self.mel, self.blur = voice, replace(voice.mel, layout="bands_first"), blur
+    def __init__(self, voice: Vocoder, temperature: float) -> None:
+        self.voice, self.mel, self.temperature = voice, replace(voice.mel, layout="bands_first"), temperature
         self.log_mel, self.engine = LogMelSpectrogram(self.mel), create_engine("auto", voice.network, threads=1)
 
     def __call__(self, number: int, utterance: Utterance, name: str) -> Copy:
@@ -88,10 +88,9 @@ class CopySynthesis:
         waveform = load_audio(utterance.path, voice.sample_rate)[: round(SECONDS * voice.sample_rate)]
         frames = len(waveform) // voice.hop_length
         waveform = waveform[: frames * voice.hop_length]
-        mel = blurred(self.log_mel(waveform[None])[0, :, :frames], self.blur)
-        # To correct the mel of what is made would blur that, too.
-        passes = {"correction_passes": 0} if self.blur > 1 else {}
-        made = voice.infer(mel, utterance=number, dialect=self.mel, speaker=speaker, threads=1, **passes)
+        mel = self.log_mel(waveform[None])[0, :, :frames]
+        how = {"temperature": self.temperature, "dialect": self.mel, "threads": 1}
+        made = voice.infer(mel, utterance=number, speaker=speaker, **how)
         conditioner = Conditioner(voice.network, check_speaker(speaker, voice.config, 1))
         conditioning = condition_whole(conditioner, mel[None])
         log_prob = log_likelihood(self.engine, conditioning, waveform, voice.config.waveform)
@@ -109,19 +108,12 @@ def choose(roots: Sequence[str], limit: int) -> list[Utterance]:
     return [u for _, utterances in sorted(of_speaker.items()) for u in utterances[:limit]]
 
 
-def blurred(mel: Tensor, bands: int) -> Tensor:
-    """Average a mel (n_mels, frames) over neighbouring bands."""
-    side = bands // 2
-    padded = F.pad(mel.T[:, None], (side, side), mode="replicate")
-    return F.avg_pool1d(padded, 2 * side + 1, stride=1)[:, 0].T.contiguous()
-
-
-def tables(copies: Sequence[Copy]) -> dict[str, Table]:
-    """Give each table under its title."""
+def tables(copies: Sequence[Copy]) -> dict[str, tuple[int, Table]]:
+    """Give each table, and the digits that its numbers deserve, under its title."""
     groups: dict[tuple[str, str], list[Copy]] = defaultdict(list)
     for copy in copies:
         groups[copy.speaker, copy.name].append(copy)
-    own = {one.speaker: spectrum([c.original for c in group]) for (_, _), group in groups.items() for one in group[:1]}
+    own = {speaker: spectrum([c.original for c in group]) for (speaker, _), group in groups.items()}
 
     def each(measure: Callable[[list[Copy]], float]) -> Table:
         return {pair: measure(group) for pair, group in groups.items()}
@@ -131,21 +123,21 @@ def tables(copies: Sequence[Copy]) -> dict[str, Table]:
             return math.nan
         return float(np.sqrt(np.mean(np.square(spectrum([c.made for c in group]) - own[speaker]))))
 
+    recorded = {(name, ""): f0([c.original for c in group]) for (name, _), group in groups.items()}
     return {
-        "NLL of the recordings, bits per sample": each(lambda group: float(np.mean([c.bits for c in group]))),
-        "PESQ": each(lambda group: float(np.mean([pesq(c.original, c.made) for c in group]))),
-        "Median F0 of the copies, Hz (first column: of the recordings)": {
-            **each(lambda group: f0([c.made for c in group])),
-            **{(name, ""): f0([c.original for c in group]) for (name, _), group in groups.items()},
-        },
-        "Average spectrum, dB from the mel's speaker's": each(lambda group: apart(group, group[0].speaker)),
-        "Average spectrum, dB from that of the speaker who is named": each(lambda group: apart(group, group[0].name)),
+        "NLL of the recordings, bits per sample": (3, each(lambda group: float(np.mean([c.bits for c in group])))),
+        "PESQ": (2, each(lambda group: float(np.mean([pesq(c.original, c.made) for c in group])))),
+        "Median F0, Hz": (0, each(lambda group: f0([c.made for c in group])) | recorded),
+        "Average spectrum, dB from the mel's speaker's": (1, each(lambda group: apart(group, group[0].speaker))),
+        "Average spectrum, dB from the named speaker's": (1, each(lambda group: apart(group, group[0].name))),
     }
 
 
 def f0(analyses: Sequence[Analysis]) -> float:
-    """Give the median of all voiced frames, in Hz."""
-    return float(np.nanmedian(np.concatenate([one.f0 for one in analyses])))
+    """Give the median of all voiced frames, in Hz; NaN if there are none."""
+    found = np.concatenate([one.f0 for one in analyses])
+    voiced = found[~np.isnan(found)]
+    return float(np.median(voiced)) if len(voiced) else math.nan
 
 
 def spectrum(analyses: Sequence[Analysis]) -> np.ndarray:
@@ -155,10 +147,9 @@ def spectrum(analyses: Sequence[Analysis]) -> np.ndarray:
     return np.asarray(bands - bands.mean())
 
 
-def lines(table: Table, speakers: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Give the lines of a table in Markdown, with the digits that its numbers deserve."""
+def lines(table: Table, digits: int, speakers: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Give the lines of a table in Markdown, its numbers with so many digits after the point."""
     columns = [*([""] if (speakers[0], "") in table else []), *names]
-    digits = 0 if max(table.values()) > 20 else 3 if max(table.values()) > 5 else 2
     head = [f"| mel of | {' | '.join(name or 'recorded' for name in columns)} |", "|---" + "|--:" * len(columns) + "|"]
     return head + [
         f"| {one} | {' | '.join(f'{table[one, name]:.{digits}f}' for name in columns)} |" for one in speakers
