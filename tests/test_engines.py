@@ -39,11 +39,11 @@ def network(request: pytest.FixtureRequest) -> WaveNet:
     return tiny_network(tiny_config(**request.param))
 
 
-# In Triton's interpreter each test takes a minute; `test_triton.py` has those laws that take seconds.
-KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind is TritonEngine else ()) for kind in ENGINES]
+# In Triton's interpreter each test would take a minute: that engine's laws are in `test_triton.py`.
+KINDS = [kind for kind in ENGINES if kind is not TritonEngine]
 
 
-@pytest.fixture(params=KINDS, ids=[kind.name for kind in ENGINES])
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def engine(request: pytest.FixtureRequest, network: WaveNet) -> Engine:
     obstacle = request.param.obstacle(network)
     if obstacle:

@@ -132,6 +132,17 @@ def test_a_restarted_row_is_a_new_utterance_and_the_others_go_on(device: str) ->
     assert not torch.equal(went_on[1], first[1])
 
 
+def test_the_state_of_another_engine_or_network_is_refused(device: str) -> None:
+    network = tiny_network().to(device)
+    engine, (conditioning, noise) = TritonEngine(network), inputs(network, tiny_config(), 1, 1)
+    others = [ReferenceEngine(network), TritonEngine(tiny_network(tiny_config(residual_channels=9)).to(device))]
+    for state in (*(other.initial_state(1) for other in others), [None], None):
+        with pytest.raises(ValueError, match=r"`state` must be of an engine for this network"):
+            engine.generate(conditioning, noise, state)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="of as many utterances"):
+        engine.generate(conditioning, noise, engine.initial_state(ROWS + 1))
+
+
 def test_bf16_laws_differ_by_no_more_than_its_rounding(device: str) -> None:
     config = tiny_config("gaussian", **EIGHT, layers_per_cycle=2)
     network = tiny_network(config).to(device)
