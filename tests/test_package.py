@@ -20,8 +20,8 @@ HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingfa
 
 # In signal order: a room may import itself and the rooms before it, never a later one.
 ROOMS = (
-    "config", "formats", "features", "model", "engines", "inference", "plots", "data", "evaluation", "training",
-    "interop", "service", "cli",
+    "config", "formats", "memory", "features", "model", "engines", "inference", "plots", "data", "evaluation",
+    "training", "interop", "service", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,15 @@
+"""Whether memory has run out: torch, oneDNN and safetensors do not say so by `MemoryError`."""
+
+from __future__ import annotations
+
+import re
+
+# oneDNN has nothing else to say where it finds no room for the code of a product.
+_SAID = re.compile(
+    r"not enough memory|allocate memory|out of memory|could not create a (primitive|memory object)", re.I
+)
+
+
+def has_run_out(error: BaseException) -> bool:
+    """Say whether it is for want of memory that something has failed."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_SAID.search(str(error))))
