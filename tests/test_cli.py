@@ -462,7 +462,7 @@ def test_each_file_that_is_done_is_a_line_and_several_have_a_total(
     "error",
     [MemoryError("Unable to allocate 9 GiB"), RuntimeError("unable to mmap 25500 bytes: Cannot allocate memory"),
      RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte.\nframe #0"),
-     RuntimeError("could not create a primitive"), MemoryError()],
+     RuntimeError("could not create a primitive"), RuntimeError("can't start new thread"), MemoryError()],
     ids=repr,
 )  # fmt: skip
 def test_memory_that_runs_out_is_one_sentence(

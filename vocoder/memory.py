@@ -1,12 +1,14 @@
-"""Whether memory has run out: torch, oneDNN and safetensors do not say so by `MemoryError`."""
+"""Whether memory has run out: torch, oneDNN, safetensors and threads do not say so by `MemoryError`."""
 
 from __future__ import annotations
 
 import re
 
-# oneDNN has nothing else to say where it finds no room for the code of a product.
+# oneDNN has nothing else to say where it finds no room for the code of a product, and Python where for a thread.
 _SAID = re.compile(
-    r"not enough memory|allocate memory|out of memory|could not create a (primitive|memory object)", re.I
+    r"not enough memory|allocate memory|out of memory|could not create a (primitive|memory object)|"
+    r"can't start new thread|thread initializer failed",
+    re.IGNORECASE,
 )
 
 
