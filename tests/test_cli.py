@@ -458,6 +458,25 @@ def test_each_file_that_is_done_is_a_line_and_several_have_a_total(
     assert re.fullmatch(rf"2 files  0\.02 s  {number} × real time, reading and writing included", total)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 9 GiB"), RuntimeError("unable to mmap 25500 bytes: Cannot allocate memory"),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte.\nframe #0"),
+     RuntimeError("could not create a primitive"), RuntimeError("can't start new thread"), MemoryError()],
+    ids=repr,
+)  # fmt: skip
+def test_memory_that_runs_out_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Vocoder, "from_pretrained", fail)
+    assert main(["infer", "--model", str(folder / "model"), "-o", str(folder / "new"), str(folder / "a.npy")]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"vocoder: error: Memory has run out \(.+\)\. Give less at a time, or free some\.\n", said)
+
+
 def test_ctrl_c_is_no_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

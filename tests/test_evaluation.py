@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from runs import RATE, make_corpus
 from vocoder.cli import main
 from vocoder.data.corpora import CorpusError
 from vocoder.data.layouts import read_corpus
+from vocoder.evaluation import workers
 from vocoder.evaluation.logger import log_evaluation
 from vocoder.evaluation.records import ORIGINAL, Evaluation, load_evaluation
 from vocoder.evaluation.run import Request, evaluate
@@ -245,6 +248,34 @@ def test_killed_in_the_middle_and_started_again_it_gives_the_same_table(case: Pa
     assert kills == 2
     subprocess.run([*command, "--output-dir", str(output)], check=True, capture_output=True)
     assert table(output) == table(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("started", ["before", "after"])
+def test_a_process_that_dies_while_another_is_being_started_ends_the_evaluation_and_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, started: str
+) -> None:
+    spawn, others = ProcessPoolExecutor._spawn_process, set(multiprocessing.active_children())
+
+    def spawn_meanwhile(pool: Any) -> None:
+        known = pool._processes
+        if not known:
+            return spawn(pool)
+        if started == "before":  # but not known to the pool yet
+            pool._processes = {}
+            spawn(pool)
+        next(iter(known.values())).kill()
+        while not pool._broken:
+            time.sleep(0.01)
+        time.sleep(0.2)  # until the pool has ended those that it knows of
+        return known.update(pool._processes) if started == "before" else spawn(pool)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", spawn_meanwhile)
+    monkeypatch.setattr(workers, "begin", abs)  # that needs no model
+    with pytest.raises(ChildProcessError, match="One of 2 processes died; most likely memory ran out"):
+        list(workers.run_in_processes(0, [1, 2], 2))  # type: ignore[arg-type, list-item]
+    for process in set(multiprocessing.active_children()) - others:
+        process.join(5)
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_another_evaluation_in_the_folder_is_neither_mixed_nor_lost(

@@ -94,7 +94,12 @@ def test_the_disk_full_and_a_reader_that_died_say_what_to_do():
     assert re.search(r"lower data.num_workers\. Go on with", describe(died))
     assert is_foreseen(full)
     assert is_foreseen(died)
-    assert re.search("lower data.batch_size", describe(torch.OutOfMemoryError("CUDA out of memory.")))
+    allocator = RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."
+    )
+    for error in (torch.OutOfMemoryError("CUDA out of memory."), allocator, MemoryError()):
+        assert re.search("lower data.batch_size", describe(error))
+        assert is_foreseen(error)
     assert describe(ArgumentError(None, "x")) == "x. `vocoder fit --help` lists the settings."
 
 

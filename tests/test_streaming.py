@@ -20,11 +20,13 @@ from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tin
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
 from vocoder.engines.native import physical_cores
 from vocoder.inference import conditioner as conditioning_by_blocks
+from vocoder.inference import solo
 from vocoder.inference.checks import look_frames
 from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.solo import run_solo
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
+from vocoder.memory import has_run_out
 from vocoder.model.wavenet import PARTS, Conditioning
 
 BLOCK_FRAMES = 8  # here: many blocks in few frames
@@ -255,6 +257,19 @@ def test_a_call_out_of_a_solo_thread_does_not_wait_for_a_free_one() -> None:
         return depth if depth == 8 else run_solo(nested, depth + 1).result()
 
     assert run_solo(nested, 0).result(timeout=30) == 8
+
+
+def test_a_thread_for_which_there_was_no_room_is_begun_again_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    solo._pool.cache_clear()
+    with monkeypatch.context() as change:
+        change.setattr(solo, "_settle", fail)
+        with pytest.raises(RuntimeError, match="thread initializer failed") as error:
+            run_solo(torch.get_num_threads).result()
+    assert has_run_out(error.value)
+    assert run_solo(torch.get_num_threads).result() == 1
 
 
 # --- time

@@ -31,6 +31,7 @@ from conftest import speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, Hub, serve
 from runs import WHAT_TRAINING_KNOWS, assert_same, make_corpus, recipe
 from vocoder.bundles.bundle import Bundle, load_bundle, save_bundle
+from vocoder.engines.library import load_library
 
 TIMES = ("times_real_time",)  # what a clock says
 LONGEST = 300  # seconds that a command may take
@@ -92,6 +93,7 @@ class Target:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         torch.set_num_threads(1)
+        load_library()  # which is opened once: for want of memory a fork would take another engine, and say so
         for name in self.ready:
             __import__(name)
         self.folder, config = (

@@ -186,13 +186,14 @@ class Conversations(Generator):
     def judge(self, options: str, messages: list[Any], sound: bytes) -> None:
         """What was made is what `infer` makes of the same frames."""
         from vocoder.features.audio import to_levels
+        from vocoder.service.options import read_options
 
         data = b"".join(message for message in messages if isinstance(message, bytes))
         mel = torch.from_numpy(np.frombuffer(data, "<f4").reshape(-1, 8).astype(np.float32)).T
         if not mel.shape[1]:
             require(not sound, "sound of no frames")
             return
-        given = {k: v for k, v in json.loads(options).items() if v is not None}
+        given = read_options(options).for_stream()  # a seed of 0.0 is JSON's 0
         expected = to_levels(self.model.infer(mel, **given))
         require(bool(np.array_equal(np.frombuffer(sound, "<i2"), expected)), "not the samples of infer")
 

@@ -32,6 +32,7 @@ from vocoder.cli.prepare import add_prepare
 from vocoder.cli.recipes import add_new_recipe
 from vocoder.cli.serve import add_serve
 from vocoder.cli.voices import add_voices
+from vocoder.memory import has_run_out
 
 COMMANDS = (
     add_demo, add_infer, add_predict, add_serve, add_mel, add_convert_mel,
@@ -66,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
         except (ValueError, TypeError, OSError, ImportError) as error:
             print(f"vocoder: error: {error}", file=sys.stderr)
+            return 2
+        except (MemoryError, RuntimeError) as error:
+            if not has_run_out(error):
+                raise
+            said = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+            print(f"vocoder: error: Memory has run out ({said}). Give less at a time, or free some.", file=sys.stderr)
             return 2
         except KeyboardInterrupt:  # how a stream usually ends
             return 130

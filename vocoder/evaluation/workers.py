@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,19 +90,30 @@ def run_here(synthesis: CopySynthesis, tasks: Sequence[CopyTask]) -> Iterator[No
 
 def run_in_processes(setting: Setting, tasks: Sequence[CopyTask], count: int) -> Iterator[None]:
     """Do several tasks at a time; yield as each is done."""
+    others = set(multiprocessing.active_children())
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=begin, initargs=(setting,))
     try:
-        for future in as_completed([pool.submit(work_there, task) for task in tasks]):
+        for future in as_completed(_submit(pool, tasks)):
             future.result()
             yield
     except BrokenProcessPool as error:
+        # The pool ends those that it had when one died, then waits for all: also for one that was just being started.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
         raise ChildProcessError(
             f"One of {count} processes died; most likely memory ran out. Run the same command again with fewer "
             "--workers: it goes on where it was."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, tasks: Sequence[CopyTask]) -> list[Future[None]]:
+    try:
+        return [pool.submit(work_there, task) for task in tasks]
+    except OSError as error:  # one died already, and what another would be started with is closed
+        raise BrokenProcessPool(str(error)) from error
 
 
 _synthesis: CopySynthesis | None = None  # of this process

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.thread import BrokenThreadPool
 from functools import lru_cache, partial
 from threading import Lock, Thread, local
 from typing import ParamSpec, TypeVar
@@ -39,7 +40,11 @@ def run_solo(
     A call out of such a thread is made at once: were it to wait for a free thread, all could wait for each other.
     """
     if not getattr(_here, "solo", False):
-        return _pool(os.getpid()).submit(function, *args, **kwargs)
+        try:
+            return _pool(os.getpid()).submit(function, *args, **kwargs)
+        except BrokenThreadPool:  # there was no room for a thread once: a service goes on when there is
+            _pool.cache_clear()
+            return _pool(os.getpid()).submit(function, *args, **kwargs)
     done: Future[Result] = Future()
     done.set_result(function(*args, **kwargs))
     return done

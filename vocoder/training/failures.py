@@ -9,25 +9,21 @@ from argparse import ArgumentError
 from datetime import datetime
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import vocoder
 from vocoder.data.corpora import CorpusError
+from vocoder.memory import has_run_out
 from vocoder.training.finite import DivergedError
 
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(vocoder.__file__).parent
 GO_ON = "Go on with `--ckpt_path last`."
-# What is known to happen to runs, by what the error says of it, and what to do.
+NO_MEMORY = "A step needs more memory than there is: lower data.batch_size or data.segment_frames."
+# What else is known to happen to runs, by what the error says of it, and what to do.
 KNOWN: tuple[tuple[type[Exception], str, str], ...] = (
-    (
-        torch.OutOfMemoryError,
-        "",
-        "A step needs more memory than the device has: lower data.batch_size or data.segment_frames.",
-    ),
     (
         RuntimeError,
         r"DataLoader worker .*(killed|exited)|shared memory",
@@ -57,6 +53,8 @@ def is_foreseen(error: BaseException) -> bool:
 
 
 def _remedy(error: BaseException) -> str | None:
+    if has_run_out(error):
+        return NO_MEMORY
     return next((do for kind, what, do in KNOWN if isinstance(error, kind) and re.search(what, str(error))), None)
 
 
