@@ -119,18 +119,19 @@ def tables(copies: Sequence[Copy]) -> dict[str, tuple[int, Table]]:
         return {pair: measure(group) for pair, group in groups.items()}
 
     def apart(group: list[Copy], speaker: str) -> float:
-        if speaker not in own:
-            return math.nan
         return float(np.sqrt(np.mean(np.square(spectrum([c.made for c in group]) - own[speaker]))))
 
     recorded = {(name, ""): f0([c.original for c in group]) for (name, _), group in groups.items()}
-    return {
+    found = {
         "NLL of the recordings, bits per sample": (3, each(lambda group: float(np.mean([c.bits for c in group])))),
         "PESQ": (2, each(lambda group: float(np.mean([pesq(c.original, c.made) for c in group])))),
         "Median F0, Hz": (0, each(lambda group: f0([c.made for c in group])) | recorded),
         "Average spectrum, dB from the mel's speaker's": (1, each(lambda group: apart(group, group[0].speaker))),
-        "Average spectrum, dB from the named speaker's": (1, each(lambda group: apart(group, group[0].name))),
     }
+    if copies[0].name != NOBODY:
+        named = each(lambda group: apart(group, group[0].name))
+        found["Average spectrum, dB from the named speaker's"] = (1, named)
+    return found
 
 
 def f0(analyses: Sequence[Analysis]) -> float:
