@@ -31,7 +31,7 @@ FARTHEST_STEP = 2**16  # that a layer looks back
 HIGHEST_ORDER = 256
 
 
-@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took a tenth of a second
+@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took 9 ms instead of 1
 def _find_hints(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind)
 
