@@ -99,7 +99,7 @@ sanitize-address sanitize-thread: $(STAMP)
 	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_native_sizes.py \
 	        tests/test_rollout.py)
 
-campaign: $(STAMP)  ## Attack the package for as long as you like: [ARGS="--cases 100000 --kills 100 --seed 1"]
+campaign: $(STAMP)  ## Attack the package for as long as you like: [ARGS="--cases 100000 --kills 600 --faults 4 --soak 25"]
 	cd tests && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m campaign $(ARGS)
 
 clean:  ## Remove caches and build products; .venv and runs/ stay

@@ -113,9 +113,9 @@ def other_file_system(target: Target, output: Path, whole: Path, log: Path, shar
 
 
 def little_memory(target: Target, output: Path, whole: Path, log: Path, share: float) -> None:
-    """There is little beside what the imports take: bytes, or megabytes."""
+    """There are 1 to 64 MB beside what the imports take; with less, Python may wait for threads that never begin."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limit = taken + int(2 ** (26 * share))
+    limit = taken + int(2 ** (20 + 6 * share))
     failed = not try_to_run(with_limit(resource.RLIMIT_AS, limit, target.first(output)), log)
     judge(target, output, whole, log, failed)
 

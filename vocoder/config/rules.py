@@ -23,7 +23,7 @@ def require(rule: bool, message: str) -> None:
         raise ValueError(message)
 
 
-@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took a tenth of a second
+@lru_cache(maxsize=16)  # found each time anew, to tell a dialect's name took 9 ms instead of 1
 def _find_hints(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind)
 
