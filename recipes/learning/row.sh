@@ -2,7 +2,7 @@
 # One row of docs/learning.md: train for some steps on one core, then generate freely and measure.
 #   recipes/learning/row.sh CORPUS NAME STEPS [arguments of `vocoder fit` …]
 # Variants are compared after equal time, so STEPS is that time divided by what a step of the variant takes on a quiet
-# core (`python -m vocoder.training.benchmark`): other work on the machine then does no harm. Over the last third the
+# core (`python -m vocoder.bench.training`): other work on the machine then does no harm. Over the last third the
 # learning rate falls to zero. All is kept in runs/learning/NAME. CORE says which core; TEMPERATURES are those at which
 # voiced frames are sampled.
 set -euo pipefail
