@@ -166,7 +166,7 @@ def shipped_voice(samples: int, rows: int) -> tuple[WaveNet, Conditioning, Tenso
     return network, Conditioning.join(frames), draw_noise(network.distribution, 7, range(rows), 0, samples)
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the interpreter's, where a shut gate is 1 / (1 + inf)
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # in the interpreter: a shut gate is 1 / (1 + inf)
 def test_the_shipped_voice_says_the_same(device: str) -> None:
     network, conditioning, noise = shipped_voice(24, 2)
     network, noise = network.to(device), noise.to(device)
