@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,6 +306,19 @@ def test_a_change_of_speed_changes_pitch_and_length_alike_and_goes_through_to_th
     assert min(heard) <= 46
     assert max(heard) >= 55
     assert len(heard) >= 9  # of eleven speeds
+
+
+@pytest.mark.parametrize("file_rate", [7999, 8000, 11025])
+def test_at_no_speed_is_more_read_than_a_file_has(tmp_path, file_rate):
+    """Of lengths of every remainder, with a start within the file as a manifest gives it."""
+    cut = replace(module_and_cut()[1], sample_rate=8000)
+    for samples in range(2000, 2040):
+        soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(samples), file_rate)
+        length = -(-samples * 8000 // file_rate)
+        for seed, start in itertools.product(range(0, 12, 3), (0, 701)):
+            utterance = Utterance("a", tmp_path / "a.wav", samples=length - start, start=start)
+            at_speed, other = Augmentation(speed=0.3).change_speed(cut, utterance, np.random.default_rng(seed))
+            at_speed(other, at_speed.frames(other) - 1, 1)  # raises where the file ends before
 
 
 def test_an_augmented_segment_is_a_function_of_seed_and_index_and_cut_as_without(tmp_path):

@@ -37,7 +37,7 @@ NEEDLESS_WARNINGS = (
 
 @dataclass(frozen=True)
 class Waiting:
-    """What reading takes.
+    """The time that reading takes.
 
     Attributes:
         wait_seconds: The mean time for which a step waits for its batch.

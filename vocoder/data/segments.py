@@ -29,6 +29,7 @@ LOUDEST = 0.999  # of samples that a gain may make
 TIMBRE_POINTS = 10  # of a random response: one for every 300 mel, the width of two or three formants
 SPEED_STEPS = 50  # in the whole: the ratio of two rates is one of small numbers, so that little more is read of a file
 MOST_SPEED = 0.3
+ROUNDED_UP = 3  # samples by which a length at another speed may reach beyond its file
 MOST_TIMBRE_DB = 20.0  # beyond it nothing of a voice is left
 
 
@@ -137,7 +138,6 @@ class Augmentation:
                 f"A random response deviates by 0 to {MOST_TIMBRE_DB} dB, but data.timbre_db is {self.timbre_db}. "
                 "8 has served well, 0 turns it off."
             )
-
         if not 0 <= self.speed <= MOST_SPEED:
             raise ValueError(
                 f"A speed changes by a share of 0 to {MOST_SPEED}, but data.speed is {self.speed}. "
@@ -154,8 +154,9 @@ class Augmentation:
             return cut, utterance
         rate = cut.sample_rate + step * cut.sample_rate // SPEED_STEPS
         length, start = (resampled_length(at, cut.sample_rate, rate) for at in (utterance.samples, utterance.start))
-        # One less: at a third rate, that of the file, lengths were rounded up twice.
-        return replace(cut, sample_rate=rate), replace(utterance, samples=max(1, length - 1), start=start)
+        # A little less: at a third rate, that of the file, lengths were rounded up twice, and so was the start.
+        length = max(1, length - ROUNDED_UP)
+        return replace(cut, sample_rate=rate), replace(utterance, samples=length, start=start)
 
     def __call__(self, waveform: Tensor, random: np.random.Generator) -> Tensor:
         """Give another version of a segment (time,)."""
@@ -252,8 +253,8 @@ class ResumableSampler(Sampler[int]):
 
     Args:
         total: The number of segments in the whole run, all processes together.
-        done: What gives the number of these that were seen already; it is asked each time that reading begins, since
-            Lightning makes loaders before it knows, as when it tries sizes of batches.
+        done: The function that gives the number of these that were seen already; it is asked each time that reading
+            begins, since Lightning makes loaders before it knows, as when it tries sizes of batches.
         rank: The number of this process among `world_size`.
         world_size: The number of processes that share the run.
     """

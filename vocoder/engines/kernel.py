@@ -24,7 +24,7 @@ NEAREST = tl.constexpr(12_582_912.0)  # 1.5 · 2**23: once added, a float32 has 
 
 
 class Past(NamedTuple):
-    """What `vocoder.engines.step.State` holds, of a multiple of sixteen rows."""
+    """The past, as in `vocoder.engines.step.State`, of a multiple of sixteen rows."""
 
     position: Tensor
     layer_inputs: Tensor
@@ -53,7 +53,7 @@ class Frame(NamedTuple):
 
 
 class Utterances(NamedTuple):
-    """What a program's sixteen utterances need for a whole frame: their rows, and the above of these."""
+    """The inputs of a program's sixteen utterances for a whole frame: their rows, and the above of these."""
 
     rows: Tensor
     coefficients: Tensor

@@ -23,7 +23,7 @@ ROUNDED = ("taps", "conditioning", "residual", "skip", "places", "law")  # weigh
 
 
 class Sizes(NamedTuple):
-    """What the kernel is compiled for; a `tile` is the power of two that a width is filled up to.
+    """The sizes that the kernel is compiled for; a `tile` is the power of two that a width is filled up to.
 
     Attributes:
         rows: The utterances of a program.

@@ -1,4 +1,4 @@
-"""What an evaluation found, in a few plain words."""
+"""The finding of an evaluation, in a few plain words."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class Difference:
         field: The name of a field of `MelConfig`.
         source: Its value in the dialect that mels come in.
         target: Its value in the dialect that they are wanted in.
-        outcome: What becomes of it: `exact` is converted exactly, `harmless` does no harm, `approximate` needs
-            `approximate=True`, `refused` cannot be converted.
+        outcome: The effect of it on a converted mel: `exact` is converted exactly, `harmless` does no harm,
+            `approximate` needs `approximate=True`, `refused` cannot be converted.
         remark: The remedy, and how far it goes.
     """
 

@@ -42,7 +42,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be generated of an utterance, and how it is put together.
+    """A plan of the parts to generate of an utterance, and of how they are put together.
 
     Attributes:
         mel: The mel (1, bands, frames), with the network's frame period and on its device.
@@ -121,9 +121,9 @@ class Pipeline:
             progress = scale_progress(progress, wanted, sum(part.frames for part in parts))
         made: list[dict[int, Tensor]] = [{} for _ in plans]
         waveforms = [torch.empty(0)] * len(plans)
-        for place, waveform in run_side_by_side(self.sampler, parts, progress):
-            index = owners[place]
-            made[index][place] = waveform
+        for number, waveform in run_side_by_side(self.sampler, parts, progress):
+            index = owners[number]
+            made[index][number] = waveform
             if len(made[index]) == len(plans[index].parts):
                 waveforms[index] = self._finish(plans[index], [made[index].pop(part) for part in sorted(made[index])])
                 if finished is not None:
