@@ -183,12 +183,22 @@ def test_place_is_the_law_of_location_plus_scale_times_y(family: str) -> None:
     location, scale = torch.linspace(-0.5, 0.5, 200), torch.linspace(0.001, 0.1, 200)
     noise = distribution.map_noise(uniforms(200))
     # The same noise gives the same component and the same y, which is then moved: read y at a scale fine enough.
-    tiny = 1e-3
-    y = distribution.sample(distribution.place(parameters, torch.zeros(200), torch.full((200,), tiny)), noise) / tiny
-    placed = distribution.sample(distribution.place(parameters, location, scale), noise)
+    tiny, free = 1e-3, torch.full((200,), math.inf)
+    y = distribution.sample(distribution.place(parameters, torch.zeros(200), torch.full((200,), tiny), free), noise) / tiny
+    placed = distribution.sample(distribution.place(parameters, location, scale, free), noise)
     inside = placed.abs() < 0.99
     error = (placed - (location + scale * y))[inside].abs()
     assert (error <= (0.51 + 0.51 * scale[inside] / tiny) / LEVELS).all()  # both were rounded to a level
+
+
+@continuous
+def test_no_law_is_placed_farther_or_wider_than_its_reach(family: str) -> None:
+    distribution = FAMILIES[family](4)
+    parameters = mixture_parameters([(3.0, 2.0), (-3.0, 0.2), (0.3, 5.0), (0.4, 0.5)])[None]
+    within = mixture_parameters([(0.5, 0.5), (-0.5, 0.2), (0.3, 0.5), (0.4, 0.5)])[None]
+    location, scale, reach, free = (torch.full((1,), number) for number in (0.1, 0.05, 0.5, math.inf))
+    placed = distribution.place(parameters, location, scale, reach)
+    torch.testing.assert_close(placed, distribution.place(within, location, scale, free))
 
 
 @continuous
@@ -196,7 +206,8 @@ def test_place_moves_the_density_along(family: str) -> None:
     # Change of variables, by the reference: log p(x) with mean location + scale·m and log-scale + log scale.
     distribution, parameters = FAMILIES[family](2), mixture_parameters([(0.5, 1.0), (-1.0, 0.3)])
     waveform = torch.linspace(-0.3, 0.3, 50)
-    placed = distribution.place(parameters.expand(50, -1), torch.full((50,), 0.1), torch.full((50,), 0.05))
+    location, scale, reach = (torch.full((50,), number) for number in (0.1, 0.05, math.inf))
+    placed = distribution.place(parameters.expand(50, -1), location, scale, reach)
     expected = reference.log_prob(
         family, np.tile(mixture_parameters([(0.125, 0.05), (0.05, 0.015)]).double().numpy(), (50, 1)), waveform.numpy()
     )
@@ -349,7 +360,7 @@ def test_mu_law_stays_finite_in_value_and_gradient(waveform: str, dtype: torch.d
 
 def test_a_categorical_law_has_no_location() -> None:
     with pytest.raises(TypeError, match="MuLawCategorical has no location"):
-        MuLawCategorical(8).place(torch.zeros(1, 256), torch.zeros(1), torch.ones(1))
+        MuLawCategorical(8).place(torch.zeros(1, 256), torch.zeros(1), torch.ones(1), torch.ones(1))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from vocoder.engines.graphs import GraphEngine
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ROWS, ReferenceEngine
-from vocoder.engines.step import Step
+from vocoder.engines.step import Frame, Step
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29 steps
@@ -115,13 +115,14 @@ def test_generated_samples_are_the_draws_of_the_teacher_forced_laws(distribution
 
 
 def condition_on_echoes(network: WaveNet, batch: int, frames: int) -> Conditioning:
-    """Each frame another echo, from the nearest to the farthest that can be."""
+    """Each frame another echo, from the nearest to the farthest that can be, and every third law narrow."""
     assert network.pitch_lag is not None
     conditioning = condition(network, tiny_config(), batch, frames)
     nearest, longest = network.samples_per_step, network.pitch_lag.longest
     lag = torch.randint(nearest, longest + 1, conditioning.lag.shape)
     lag[:, 0], lag[:, -1] = nearest, longest
-    return replace(conditioning, lag=lag)
+    reach = torch.tensor([0.02, 1.0, torch.inf]).repeat(batch, frames)[:, :frames]
+    return replace(conditioning, lag=lag, reach=reach)
 
 
 def test_every_echo_is_the_teacher_forced_one_for_longer_than_the_longest_lag(network: WaveNet) -> None:
@@ -271,6 +272,7 @@ def test_a_restarted_row_is_a_new_utterance_and_the_others_go_on(engine: Engine)
         ("coefficients", lambda part: part[..., :-1]),
         ("scale", lambda part: part[0]),
         ("lag", lambda part: part[:, :-1]),
+        ("reach", lambda part: part[:, :-1]),
         ("speaker", lambda part: torch.cat([part, torch.zeros(1, 1)], dim=1)),
     ],
 )
@@ -346,7 +348,7 @@ def test_a_step_is_a_function_of_its_state_alone(network: WaveNet) -> None:
     with torch.no_grad():
         for n in range(groups.shape[1]):
             frame = conditioning.slice_frames(n // per_frame, n // per_frame + 1)
-            given = (h[:, n], frame.coefficients[:, 0], frame.scale[:, 0], frame.lag[:, 0])
+            given = (h[:, n], Frame.of(frame))
             copied = copied.clone()
             before = copied.clone()
             laws = [step(one, *given, lambda law, place, n=n: groups[:, n, place])[1] for one in (state, copied)]

@@ -36,7 +36,7 @@ def lay_out(count: int, limit: int = LIMIT) -> Fold:
     frames = 20 * count
     zeros = torch.zeros(1, frames, 0)
     ones = torch.ones(1, frames)
-    conditioning = Conditioning(zeros, zeros, ones, lag=ones, spread=ones, speaker=torch.zeros(1, 0))
+    conditioning = Conditioning(zeros, zeros, ones, lag=ones, reach=ones, spread=ones, speaker=torch.zeros(1, 0))
     pieces = [
         Piece(max(0, 20 * index - 3), 20 * index + 23, 20 * index * HOP, limit if index else 0)
         for index in range(count)

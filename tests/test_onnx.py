@@ -57,7 +57,7 @@ class Client:
         """All inputs of a step but its state."""
         t, step = n * self.samples_per_step, self.samples_per_step
         f = t // self.hop_length
-        frame = {name: conditioning[name][:, f] for name in ("coefficients", "scale", "lag")}
+        frame = {name: conditioning[name][:, f] for name in ("coefficients", "scale", "lag", "reach")}
         spread = noise[:, t : t + step].copy()
         spread[:, :, 1] *= conditioning["spread"][:, f, None]
         now = {"noise": spread, "temperature": np.array(1, np.float32), "position": np.array([t])}
@@ -147,6 +147,7 @@ def test_the_conditioning_is_torchs_for_any_batch_and_number_of_frames(exported:
         np.testing.assert_allclose(own["coefficients"], torchs.coefficients.numpy(), atol=1e-5)
         np.testing.assert_allclose(own["scale"], torchs.scale.numpy(), rtol=1e-5)
         np.testing.assert_array_equal(own["lag"], torchs.lag.numpy())
+        np.testing.assert_array_equal(own["reach"], torchs.reach.numpy())
         np.testing.assert_allclose(own["spread"], torchs.spread.numpy(), atol=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,7 +44,9 @@ def network_and_conditioning(**shape):
     with torch.no_grad():
         network.output_2.weight.mul_(0.5)  # sane: a network that roars leaves [-1, 1]
     speaker = torch.tensor([0, 1, 0]) if shape.get("num_speakers") else None
-    return network, network.condition(speech_like_mel(config.mel, FRAMES, batch=BATCH), speaker)
+    conditioning = network.condition(speech_like_mel(config.mel, FRAMES, batch=BATCH), speaker)
+    reach = torch.tensor([[torch.inf, 0.4, 0.1, torch.inf, 0.9, 0.02]])  # some laws are held, by one of the two or both
+    return network, replace(conditioning, reach=reach.expand(BATCH, FRAMES))
 
 
 def noise_of(network) -> Tensor:

@@ -98,7 +98,8 @@ def test_every_echo_is_the_teacher_forced_one(device: str) -> None:
     assert network.pitch_lag is not None
     lag = torch.randint(8, network.pitch_lag.longest + 1, conditioning.lag.shape)
     lag[:, 1], lag[:, -1] = 8, network.pitch_lag.longest
-    conditioning = replace(conditioning, lag=lag.to(device))
+    reach = torch.tensor([0.02, 1.0, torch.inf]).repeat(len(lag), 2)[:, : lag.shape[1]]
+    conditioning = replace(conditioning, lag=lag.to(device), reach=reach.to(device))
     check_laws(TritonEngine(network), conditioning, 0.1 * noise[..., 1].clamp(-9, 9))
 
 

@@ -140,6 +140,7 @@ def check_conditioning(network: WaveNet, conditioning: Conditioning) -> None:
         "context": (batch, frames + config.upsampling_taps - 1, config.conditioning_channels),
         "coefficients": (batch, frames, config.linear_prediction_order),
         "lag": (batch, frames),
+        "reach": (batch, frames),
         "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
     }.items():
         check_shape(f"conditioning.{name}", getattr(conditioning, name), shape)

@@ -40,6 +40,7 @@ class Frame(NamedTuple):
         coefficients: The linear predictor (rows, order).
         scale: The expected size of its excitation (rows,).
         lag: The distance of the echo (rows,), int32.
+        reach: The bound on each law, in units of the scale (rows,).
         given: The noise (rows, time, 2), or the waveform (rows, time).
         made: The place for the samples (rows, time), or for the laws (rows, time, parameters) of the waveform's.
     """
@@ -48,6 +49,7 @@ class Frame(NamedTuple):
     coefficients: Tensor
     scale: Tensor
     lag: Tensor
+    reach: Tensor
     given: Tensor
     made: Tensor
 
@@ -59,6 +61,7 @@ class Utterances(NamedTuple):
     coefficients: Tensor
     scale: Tensor
     lag: Tensor
+    reach: Tensor
 
 
 class Now(NamedTuple):
@@ -99,7 +102,8 @@ def run_frame(past, frame, weights, temperature, total, sizes: tl.constexpr, dra
     """
     rows = tl.program_id(0).to(tl.int64) * sizes.rows + tl.arange(0, sizes.rows)
     coefficients = load_rows(frame.coefficients, rows, sizes.order, sizes.order, sizes.order_tile)
-    group = Utterances(rows, coefficients, tl.load(frame.scale + rows), tl.load(frame.lag + rows))
+    scale, lag, reach = tl.load(frame.scale + rows), tl.load(frame.lag + rows), tl.load(frame.reach + rows)
+    group = Utterances(rows, coefficients, scale, lag, reach)
     begin = tl.load(past.position)
     # Where the rings are, in 32 bits from here on.
     step_slot, heard_slot, sample_slot = begin // sizes.step, begin % sizes.excitation, begin % sizes.waveform
@@ -246,7 +250,7 @@ def make_sample(past, frame, weights, group, now, s, place, temperature, sizes: 
         logits = parameter(weights, y, 0, sizes)
         mean, log_scale = logits, logits  # which nobody reads
     else:
-        logits, mean, log_scale = place_mixture(weights, y, location, group.scale, sizes)
+        logits, mean, log_scale = place_mixture(weights, y, location, group, sizes)
     if drawn:
         chance = tl.load(frame.given + 2 * at)
         if sizes.mu:
@@ -293,13 +297,14 @@ def parameter(weights, y, part, sizes: tl.constexpr):
 
 
 @triton.jit
-def place_mixture(weights, y, location, scale, sizes: tl.constexpr):
+def place_mixture(weights, y, location, group, sizes: tl.constexpr):
     """Give logits, locations and logarithms of the scales, where linear prediction puts them: `WaveNet.law`."""
     logits, mean = parameter(weights, y, 0, sizes), parameter(weights, y, 1, sizes)
     log_scale = parameter(weights, y, 2, sizes)
     if sizes.order:
-        mean = location[:, None] + scale[:, None] * mean
-        log_scale += tl.log(scale)[:, None]
+        reach = group.reach[:, None]
+        mean = location[:, None] + group.scale[:, None] * tl.minimum(tl.maximum(mean, -reach), reach)
+        log_scale = tl.minimum(log_scale, tl.log(reach)) + tl.log(group.scale)[:, None]
     return logits, mean, log_scale
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import vocoder.engines
 
-ABI = 4
+ABI = 5
 NAMES = ("libvocoder.so", "libvocoder.dylib")
 REMEDY = (
     "Install a C++ compiler (Debian: `apt install g++`, macOS: `xcode-select --install`) and install vocoder again: "
@@ -24,7 +24,7 @@ REMEDY = (
 )
 MAX_LAYERS = 256
 
-POINTERS = ("context", "coefficients", "scale", "lag", "speaker", "noise", "given", "waveform", "parameters")
+POINTERS = ("context", "coefficients", "scale", "lag", "reach", "speaker", "noise", "given", "waveform", "parameters")
 ROW = np.dtype([*((name, np.uintp) for name in POINTERS), ("phase", np.int32)], align=True)
 
 
@@ -56,8 +56,8 @@ class RolloutJob(ctypes.Structure):
     """Segments made freely to train on, and their gradient."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("h", "coefficients", "scale", "lag", "noise", "waveform", "tape")),
-        *((name, ctypes.c_void_p) for name in ("gradient", "bound", "total")),
+        *((name, ctypes.c_void_p) for name in ("h", "coefficients", "scale", "lag", "reach", "noise")),
+        *((name, ctypes.c_void_p) for name in ("waveform", "tape", "gradient", "bound", "total")),
         *((name, ctypes.c_int32) for name in ("rows", "steps")),
     )
 

@@ -229,7 +229,7 @@ class NativeEngine(Engine):
         """Fill `waveform` (and `parameters`) among the contiguous signals (batch, time, ...); moves the state on."""
         sources = {
             name: getattr(conditioning, name).detach().float()
-            for name in ("context", "coefficients", "scale", "speaker")
+            for name in ("context", "coefficients", "scale", "reach", "speaker")
         }
         sources["lag"] = conditioning.lag.int()
         frames = {name: np.ascontiguousarray(part.numpy()) for name, part in sources.items()}

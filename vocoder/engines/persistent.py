@@ -25,7 +25,7 @@ from torch import Tensor
 
 from vocoder.engines.packing import ROWS, measure, pack
 from vocoder.engines.reference import ReferenceEngine
-from vocoder.engines.step import State
+from vocoder.engines.step import Frame, State
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 OLDEST = (3, 6)  # Triton of which the kernel is known to compile
@@ -102,14 +102,12 @@ class TritonEngine(ReferenceEngine):
         drawn, given = temperature is not None, given.float()
         per_sample = () if drawn else (self.network.distribution.num_parameters,)
         made = given.new_empty(state.rows, self.network.hop_length, *per_sample)
-        h, coefficients, scale = (
-            part.float().contiguous()
-            for part in (self.network.upsample(frame), frame.coefficients[:, 0], frame.scale[:, 0])
-        )
+        by_frame = (part.contiguous() for part in Frame.of(frame)._replace(lag=frame.lag[:, 0].int()))
+        h = self.network.upsample(frame).float().contiguous()
         with torch.cuda.device_of(given):
             self._kernel.launch(
                 self._kernel.Past(state.position, state.layer_inputs, state.waveform, state.excitation),
-                self._kernel.Frame(h, coefficients, scale, frame.lag[:, 0].int(), given, made),
+                self._kernel.Frame(h, *by_frame, given, made),
                 self._weights,
                 1.0 if temperature is None else float(temperature),
                 self._sizes,

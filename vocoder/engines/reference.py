@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder.engines.base import Engine
-from vocoder.engines.step import State, Step
+from vocoder.engines.step import Frame, State, Step
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 # Utterances are run in groups of exactly this many rows, the last filled up with copies. A matrix product may round
@@ -135,7 +135,7 @@ class ReferenceEngine(Engine):
             The samples (rows, hop_length), or the laws (rows, hop_length, num_parameters) of the waveform's.
         """
         step, h, law_of = self.network.samples_per_step, self.network.upsample(frame), self.network.distribution
-        inputs = frame.coefficients[:, 0], frame.scale[:, 0], frame.lag[:, 0]
+        by_frame = Frame.of(frame)
         made = []
         for index in range(h.shape[1]):
             here = given[:, index * step : (index + 1) * step]
@@ -143,6 +143,6 @@ class ReferenceEngine(Engine):
             def choose(law: Tensor, place: int, here: Tensor = here) -> Tensor:
                 return here[:, place] if temperature is None else law_of.sample(law, here[:, place], temperature)
 
-            samples, laws = self.step(state, h[:, index], *inputs, choose)
+            samples, laws = self.step(state, h[:, index], by_frame, choose)
             made.append(laws if temperature is None else samples)
         return torch.cat(made, dim=1)

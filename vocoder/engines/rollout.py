@@ -80,6 +80,7 @@ class Rollout:
             "coefficients": _by_lane(conditioning.coefficients.float(), rows),
             "scale": _by_lane(conditioning.scale.float(), rows, fill=1.0),
             "lag": _by_lane(conditioning.lag.int(), rows, fill=1),
+            "reach": _by_lane(conditioning.reach.float(), rows),
             "noise": _by_lane(noise.float(), rows),
             "waveform": torch.empty(time, rows),
             "tape": torch.empty(steps, tape, rows),

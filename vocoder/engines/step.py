@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vocoder.model.wavenet import WaveNet
+from vocoder.model.wavenet import Conditioning, WaveNet
 
 # From the parameters (rows, num_parameters) of a sample's laws and its place in the step to the samples (rows,).
 Choose = Callable[[Tensor, int], Tensor]
@@ -64,6 +65,27 @@ class State:
         self.layer_inputs[:, row], self.waveform[row], self.excitation[row] = 0, 0, 0
 
 
+class Frame(NamedTuple):
+    """What the mel says of a frame beside h; see `Conditioning`.
+
+    Attributes:
+        coefficients: The linear predictor (rows, order).
+        scale: The expected size of its excitation (rows,).
+        lag: The number of samples by which the echo lies back (rows,), integer.
+        reach: The bound on each law, in units of the scale (rows,).
+    """
+
+    coefficients: Tensor
+    scale: Tensor
+    lag: Tensor
+    reach: Tensor
+
+    @classmethod
+    def of(cls, conditioning: Conditioning) -> Frame:
+        """Take it from the conditioning of a single frame."""
+        return cls(*(getattr(conditioning, name)[:, 0] for name in cls._fields))
+
+
 class Step(nn.Module):
     """The next `samples_per_step` samples of several utterances side by side.
 
@@ -100,35 +122,32 @@ class Step(nn.Module):
             excitation=zeros(rows, network.excitation_length),
         )
 
-    def forward(
-        self, state: State, h: Tensor, coefficients: Tensor, scale: Tensor, lag: Tensor, choose: Choose
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, state: State, h: Tensor, frame: Frame, choose: Choose) -> tuple[Tensor, Tensor]:
         """Make the samples of one step, and move the state on in place.
 
         Args:
             state: The past.
             h: Conditioning of this step (rows, channels).
-            coefficients: Linear predictor of its frame (rows, order).
-            scale: Expected size of its excitation (rows,).
-            lag: The number of samples by which the echo lies back (rows,), integer.
+            frame: What the mel says of the frame that it is in.
             choose: Draws each sample from its law, or says which it was.
 
         Returns:
             The samples (rows, G) and the parameters of their laws (rows, G, num_parameters).
         """
         network, step, t = self.network, self.network.samples_per_step, state.position
-        echoes = self._echoes(state, lag)
-        past, location = self._predict(state, t, coefficients)
+        echoes = self._echoes(state, frame.lag)
+        past, location = self._predict(state, t, frame.coefficients)
         x = network.read(past[:, :step].flip(-1), location, self._last(state.excitation, t, step).flip(-1), echoes)
         places = network.places(self._run_layers(state, x, h))
         samples, laws = [], []
         for place in range(step):
-            past, location = self._predict(state, t, coefficients) if place else (past, location)
+            past, location = self._predict(state, t, frame.coefficients) if place else (past, location)
             recent = self._last(state.excitation, t, network.config.recent_excitations).flip(-1)
-            law = network.law(places[:, place], recent, past[:, 0], location, echoes[:, place], scale)
+            beside = torch.stack([past[:, 0], location, echoes[:, place]], dim=-1)
+            law = network.law(places[:, place], recent, beside, frame.scale, frame.reach)
             sample = choose(law, place)
             self._note(state.waveform, t, sample)
-            self._note(state.excitation, t, network.excite(sample, location, scale))
+            self._note(state.excitation, t, network.excite(sample, location, frame.scale))
             samples.append(sample)
             laws.append(law)
             t = t + 1

@@ -4,13 +4,13 @@
 onnxruntime in Python, one utterance or several of equal length:
 
     mel = np.pad(mel, [(0, 0), (0, 0), (margin_frames, margin_frames)], mode="edge")  # (batch, n_mels, frames)
-    h, coefficients, scale, lag, spread = conditioning.run(None, {"mel": mel})
+    h, coefficients, scale, lag, reach, spread = conditioning.run(None, {"mel": mel})
     names = ["layer_inputs", "waveform", "excitation"]
     state = ...  # zeros, of the shapes that the graph says
     for n in range(frames * hop_length // G):
         t = n * G
         f = t // hop_length
-        frame = {"coefficients": coefficients[:, f], "scale": scale[:, f], "lag": lag[:, f]}
+        frame = {"coefficients": coefficients[:, f], "scale": scale[:, f], "lag": lag[:, f], "reach": reach[:, f]}
         noise = ...  # (batch, G, 2), of the kind that the metadata name; a continuous law's is spread:
         noise[:, :, 1] *= spread[:, f, None]
         draw = {"noise": noise, "temperature": np.array(1, np.float32), "position": np.array([t])}
@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.config import VocoderConfig, to_dict
-from vocoder.engines.step import State, Step
+from vocoder.engines.step import Frame, State, Step
 from vocoder.model.wavenet import FRAME_PARTS, WaveNet
 
 OPSET = 18  # what torch's exporter translates to; newer ones only by conversion
@@ -115,7 +115,7 @@ class ConditioningGraph(nn.Module):
 
         Returns:
             h (batch, frames · hop_length / G, channels), speaker included; coefficients (batch, frames, order), scale
-            (batch, frames), lag (batch, frames), integer, and spread (batch, frames). See
+            (batch, frames), lag (batch, frames), integer, reach and spread (batch, frames). See
             `vocoder.model.wavenet.Conditioning`.
         """
         conditioning = self.network.condition(mel, speaker, padded=True, voiced_temperature=self.voiced_temperature)
@@ -144,6 +144,7 @@ class StepGraph(nn.Module):
         coefficients: Tensor,
         scale: Tensor,
         lag: Tensor,
+        reach: Tensor,
         noise: Tensor,
         temperature: Tensor,
         position: Tensor,
@@ -158,6 +159,7 @@ class StepGraph(nn.Module):
             coefficients: The linear predictor of its frame (batch, order).
             scale: The expected excitation of its frame (batch,).
             lag: The distance of its frame's echo (batch,), in samples, integer.
+            reach: The bound on its frame's laws (batch,).
             noise: The noise (batch, G, 2), of the kind that the metadata name; the second number times the frame's
                 spread.
             temperature: The factor on the spread of the law; of shape ().
@@ -176,7 +178,7 @@ class StepGraph(nn.Module):
         def draw(law: Tensor, place: int) -> Tensor:
             return distribution.sample(law, noise[:, place], temperature)
 
-        samples, parameters = self.step(state, h, coefficients, scale, lag, draw)
+        samples, parameters = self.step(state, h, Frame(coefficients, scale, lag, reach), draw)
         return samples, parameters, state.layer_inputs, state.waveform, state.excitation
 
 
@@ -198,6 +200,7 @@ def _export_step(config: VocoderConfig, network: WaveNet, path: Path) -> None:
         "coefficients": torch.zeros(2, config.network.linear_prediction_order),
         "scale": torch.ones(2),
         "lag": torch.full((2,), network.samples_per_step),
+        "reach": torch.ones(2),
         "noise": torch.full((2, network.samples_per_step, 2), 0.5),
         "temperature": torch.tensor(1.0),
         **state,

@@ -58,11 +58,17 @@ class OutputDistribution(ABC):
             The samples (...), each on a level of the distribution, in [-1, 1).
         """
 
-    def place(self, parameters: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-        """Parameters of the law of `location + scale · y`, where y follows the law of `parameters`.
+    def place(self, parameters: Tensor, location: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
+        """Parameters of the law of `location + scale · y`, where y follows the law of `parameters`, kept within reach.
 
         How linear prediction enters: the network describes what it leaves, in units of its expected size, and this puts
         it where the predictor points. LP-WaveNet (Hwang et al., arXiv:1811.11913), eq. 9, adds the location only.
+
+        Args:
+            parameters: The parameters (..., num_parameters).
+            location: The place (...) where y is zero.
+            scale: The unit of y (...).
+            reach: The bound (...) on the location of y, to either side, and on its spread; may be infinite.
 
         Raises:
             TypeError: The law is not a continuous one.
@@ -112,9 +118,10 @@ class ContinuousMixture(OutputDistribution):
         drawn = (location.gather(-1, chosen) + spread).squeeze(-1)
         return ((drawn * LEVELS).round() / LEVELS).clamp(-1.0, HIGHEST)
 
-    def place(self, parameters: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+    def place(self, parameters: Tensor, location: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
         logits, mean, log_scale = parameters.float().chunk(3, dim=-1)
-        location, scale = location.unsqueeze(-1), scale.unsqueeze(-1)
+        location, scale, reach = location.unsqueeze(-1), scale.unsqueeze(-1), reach.unsqueeze(-1)
+        mean, log_scale = mean.clamp(-reach, reach), torch.minimum(log_scale, reach.log())
         return torch.cat([logits, location + scale * mean, log_scale + scale.log()], dim=-1)
 
 

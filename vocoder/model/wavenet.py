@@ -41,6 +41,8 @@ class Conditioning:
         scale: The expected size of the excitation (batch, frames); 1 where there is no predictor.
         lag: The number of samples by which the echo of the last pitch period lies back (batch, frames), at least
             `samples_per_step`; 1 where there is no predictor.
+        reach: The bound on the location and the spread of each sample's law (batch, frames), in units of `scale`: 1
+            where the mel holds no voice, else infinite; see `UNVOICED`.
         spread: The factor on the spread of each sample's law (batch, frames); 1 is the network's own law. A continuous
             law is as wide as its second number, so noise is multiplied by the factor before an engine sees it: every
             engine, stream and fold then gives the same bits.
@@ -51,6 +53,7 @@ class Conditioning:
     coefficients: Tensor
     scale: Tensor
     lag: Tensor
+    reach: Tensor
     spread: Tensor
     speaker: Tensor
 
@@ -81,8 +84,13 @@ class Conditioning:
         return Conditioning(*(torch.cat([getattr(one, name) for one in batches]) for name in PARTS))
 
 
+# The voicing below which a frame holds no voice. What linear prediction leaves there is noise of one unit of power, of
+# which neither the mean nor the spread can be more; but a network that hears its own too loud past may expect more of
+# itself, the predictor rings, and a hiss becomes a burst. See docs/learning.md.
+UNVOICED = 0.2
+
 PARTS = tuple(part.name for part in fields(Conditioning))
-FRAME_PARTS = ("coefficients", "scale", "lag", "spread")  # those of which each frame has its own
+FRAME_PARTS = ("coefficients", "scale", "lag", "reach", "spread")  # those of which each frame has its own
 
 
 def count_weights(config: NetworkConfig, mel: MelConfig) -> int:
@@ -251,15 +259,17 @@ class WaveNet(nn.Module):
         batch, _, frames = own.shape
         coefficients, scale = own.new_zeros(batch, frames, 0), own.new_ones(batch, frames)
         lag, spread = torch.ones_like(scale, dtype=torch.long), torch.ones_like(scale)
+        reach = torch.full_like(scale, math.inf)
         if self.predictor is not None and self.pitch_lag is not None:
             coefficients, scale = self.predictor(own)
             lag, voicing = self.pitch_lag(own)
             spread = 1 - (1 - voiced_temperature) * voicing
+            reach = reach.masked_fill(voicing < UNVOICED, 1.0)
         embedding = own.new_zeros(batch, 0)
         if self.speaker_embedding is not None:
             assert speaker is not None, "a network with several voices needs `speaker`"
             embedding = self.speaker_embedding(speaker)
-        return Conditioning(self.context_net(mel), coefficients, scale, lag, spread, embedding)
+        return Conditioning(self.context_net(mel), coefficients, scale, lag, reach, spread, embedding)
 
     def forward(self, waveform: Tensor, conditioning: Conditioning, past: Tensor | None = None) -> Tensor:
         """Give the parameters of each sample's law, given the true samples before it (teacher forcing).
@@ -292,7 +302,8 @@ class WaveNet(nn.Module):
             gates.append(z)
         places = self.places(torch.cat(gates, dim=-1)).flatten(1, 2)
         recent = heard[:, heard.shape[1] - time - near : -1].unfold(1, near, 1)
-        return self.law(places, recent, known[:, -time - 1 : -1], location, echoes, scale)
+        beside = torch.stack([known[:, -time - 1 : -1], location, echoes], dim=-1)
+        return self.law(places, recent, beside, scale, conditioning.reach.repeat_interleave(self.hop_length, dim=1))
 
     def predict(self, waveform: Tensor, conditioning: Conditioning, past: Tensor) -> tuple[Tensor, Tensor]:
         """Say where linear prediction expects each sample, and how far off it expects to be: both (batch, time)."""
@@ -340,22 +351,22 @@ class WaveNet(nn.Module):
         s = F.relu(self.skip(gates) * self.skip_scale)
         return self.output_1(s).unflatten(-1, (self.samples_per_step, -1))
 
-    def law(
-        self, places: Tensor, recent: Tensor, before: Tensor, location: Tensor, echo: Tensor, scale: Tensor
-    ) -> Tensor:
+    def law(self, places: Tensor, recent: Tensor, beside: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
         """Run the sample network; give the parameters (..., num_parameters) of each sample's law, float32.
 
         Args:
             places: The layers' output for the sample (..., sample_channels).
             recent: The excitation of those just before it (..., recent_excitations), the oldest first.
-            before: The sample before it (...).
-            location: The linear prediction of the sample (...).
-            echo: The excitation about one pitch period before it (...).
+            beside: The sample before it, its linear prediction, and the excitation about one pitch period before it
+                (..., 3).
             scale: The expected error of linear prediction (...).
+            reach: The bound on the law's location and spread (...), in units of the scale.
         """
         y = places
         if self.recent is not None:
             with torch.autocast(places.device.type, enabled=False):  # the waveform's own digits, as in `forward`
-                y = y + apply_side_by_side(self.recent, [recent, torch.stack([before, location, echo], dim=-1)])
+                y = y + apply_side_by_side(self.recent, [recent, beside])
         parameters = self.output_2(F.relu(y)).float()
-        return self.distribution.place(parameters, location, scale) if self.predictor is not None else parameters
+        if self.predictor is None:
+            return parameters
+        return self.distribution.place(parameters, beside[..., 1], scale, reach)

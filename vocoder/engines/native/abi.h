@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VOCODER_ABI 4
+#define VOCODER_ABI 5
 #define VOCODER_MAX_LAYERS 256
 #define VOCODER_MAX_TAPS 64  // of the upsampling
 
@@ -30,6 +30,7 @@ typedef struct {
   const float *coefficients;  // (frames, order)
   const float *scale;         // (frames), expected size of the excitation
   const int32_t *lag;         // (frames), how far back the echo lies
+  const float *reach;         // (frames), bound on a law's location and spread, in units of its scale
   const float *speaker;       // (speaker)
   const float *noise;         // (samples, 2)
   const float *given;         // (samples): follow these instead of drawing; or null
@@ -52,6 +53,7 @@ typedef struct {
   const float *coefficients;  // (frames, order, rows)
   const float *scale;         // (frames, rows)
   const int32_t *lag;         // (frames, rows)
+  const float *reach;         // (frames, rows)
   const float *noise;         // (samples, rows)
   float *waveform;            // (samples, rows), written
   float *tape;                // (steps, vocoder_tape_size, rows), written; read to go back

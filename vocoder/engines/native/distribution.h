@@ -41,14 +41,20 @@ INLINE int encode_level(float sample, int levels) {
 }
 
 // Where a continuous law belongs: locations are relative to a prediction and in units of a scale, as is the spread.
-struct Place { float location, scale, log_scale; };
+// Neither may be more than `reach` scales.
+struct Place {
+  float location, scale, log_scale, reach, log_reach;
+
+  float locate(float mean) const { return location + scale * fminf(fmaxf(mean, -reach), reach); }
+  float log_spread(float own) const { return log_scale + fminf(own, log_reach); }
+};
 
 // `parameters` are logits, locations and log-scales.
 INLINE float draw_mixture(const float *parameters, int components, const Place &at, float temperature, const float *noise,
                           float *scratch) {
   const int chosen = components == 1 ? 0 : choose(parameters, components, 1, noise[0], scratch);
-  const float location = at.location + at.scale * parameters[components + chosen];
-  const float log_scale = parameters[2 * components + chosen] + at.log_scale;
+  const float location = at.locate(parameters[components + chosen]);
+  const float log_scale = at.log_spread(parameters[2 * components + chosen]);
   const float spread = temperature * expf(log_scale > MIN_LOG_SCALE ? log_scale : MIN_LOG_SCALE);
   const float level = rintf((location + spread * noise[1]) * LEVELS) / LEVELS;
   return level < -1 ? -1 : level > (LEVELS - 1) / LEVELS ? (LEVELS - 1) / LEVELS : level;
@@ -58,8 +64,8 @@ INLINE float draw_mixture(const float *parameters, int components, const Place &
 INLINE void place_mixture(float *to, const float *parameters, int components, const Place &at) {
   for (int k = 0; k < components; k++) {
     to[k] = parameters[k];
-    to[components + k] = at.location + at.scale * parameters[components + k];
-    to[2 * components + k] = parameters[2 * components + k] + at.log_scale;
+    to[components + k] = at.locate(parameters[components + k]);
+    to[2 * components + k] = at.log_spread(parameters[2 * components + k]);
   }
 }
 

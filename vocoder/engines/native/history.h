@@ -45,12 +45,13 @@ template <class P> struct History {
 
  private:
   void find_frame(int r, int i) const {
-    s.frame[r] = {nullptr, 1, {0, 1, 0}};
+    s.frame[r] = {nullptr, 1, {0, 1, 0, INFINITY, INFINITY}};
     if (!m.shape.order) return;
     const Row &row = job.row[r];
     const int frame = (row.phase + i) / m.shape.hop;
-    const float scale = row.scale[frame];
-    s.frame[r] = {row.coefficients + (size_t)frame * m.shape.order, row.lag[frame], {0, scale, logf(scale)}};
+    const float scale = row.scale[frame], reach = row.reach[frame];
+    const Place at{0, scale, logf(scale), reach, logf(reach)};
+    s.frame[r] = {row.coefficients + (size_t)frame * m.shape.order, row.lag[frame], at};
   }
 
   // What a step reads, in the order of `WaveNet.read`.

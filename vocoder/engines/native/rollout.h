@@ -34,13 +34,14 @@ static void multiply(Floats *y, const float *matrix, int stride, int outputs, in
 
 // Where the numbers of one step lie on the tape.
 struct TapePlan {
-  int filtered, gate, skip, hidden, move, slope, size;
+  int filtered, gate, skip, hidden, shift, move, slope, size;
 
   explicit TapePlan(const Shape &s) {
     const int z = s.layers * s.half;
     filtered = 0, gate = z, skip = 2 * z;  // tanh and σ of all layers; relu(s)
     hidden = skip + s.skip;                // of each sample: relu of the sample network,
-    move = hidden + s.step * s.sample;     // what a unit of its log-scale moves it by,
+    shift = hidden + s.step * s.sample;    // what a unit of its mean and
+    move = shift + s.step;                 // one of its log-scale move it by: nothing beyond their bounds;
     slope = move + s.step;                 // and what it moves its excitation by
     size = slope + s.step;
   }
@@ -174,7 +175,7 @@ struct RolloutPass {  // of one block of W rows
   void draw(int n, int q) const {
     const int t = n * shape.step + q, C = shape.sample, recent = shape.recent;
     Floats *y = room.places + q * C;
-    const Floats location = predict(t), scale = at(job.scale, frame(t));
+    const Floats location = predict(t), scale = at(job.scale, frame(t)), reach = at(job.reach, frame(t));
     for (int i = 0; i < recent; i++) room.near[i] = excitation(t - recent + i);
     room.near[recent] = waveform(t - 1), room.near[recent + 1] = location, room.near[recent + 2] = room.echoes[q];
     multiply<false>(y, w.recent, recent + 3, C, recent + 3, room.near);
@@ -185,8 +186,10 @@ struct RolloutPass {  // of one block of W rows
       mean = fma(splat(of_location()[c]), y[c], mean);
       log_scale = fma(splat(of_log_scale()[c]), y[c], log_scale);
     }
-    const Floats move = scale * exp(log_scale) * at(job.noise, t);
-    const Floats sample = clamp(location + scale * mean + move, -1.0f, 1.0f), ratio = (sample - location) / scale;
+    const Floats within = max(-reach, min(reach, mean)), spread = min(reach, exp(log_scale));
+    const Floats noise = scale * spread * at(job.noise, t);
+    const Floats shift = within == mean ? scale : Floats{}, move = spread < reach ? noise : Floats{};
+    const Floats sample = clamp(location + scale * within + noise, -1.0f, 1.0f), ratio = (sample - location) / scale;
     Floats excitation{}, slope{};
     for (int i = 0; i < W; i++) {
       excitation[i] = __builtin_asinhf(ratio[i]);
@@ -194,7 +197,8 @@ struct RolloutPass {  // of one block of W rows
     }
     room.waveform[t] = sample, room.excitation[t] = excitation;
     put(job.waveform, t, sample);
-    put(job.tape, taped(n, tape.move, q), move), put(job.tape, taped(n, tape.slope, q), slope);
+    put(job.tape, taped(n, tape.shift, q), shift), put(job.tape, taped(n, tape.move, q), move);
+    put(job.tape, taped(n, tape.slope, q), slope);
   }
 
   // From a sample to what its law read; gives what its prediction has to answer for.
@@ -204,10 +208,11 @@ struct RolloutPass {  // of one block of W rows
     const Floats through = room.excitation[t] * at(job.tape, taped(n, tape.slope, q));
     const Floats sum = room.waveform[t] + through, total = max(-most, min(most, sum));
     put(job.total, t, total);
-    const Floats by_move = total * at(job.tape, taped(n, tape.move, q)), by_scale = total * scale;
+    const Floats by_shift = total * at(job.tape, taped(n, tape.shift, q));
+    const Floats by_move = total * at(job.tape, taped(n, tape.move, q));
     Floats *y = room.places + q * C;
     for (int c = 0; c < C; c++) {
-      const Floats back = splat(of_location()[c]) * by_scale + splat(of_log_scale()[c]) * by_move;
+      const Floats back = splat(of_location()[c]) * by_shift + splat(of_log_scale()[c]) * by_move;
       y[c] = at(job.tape, taped(n, tape.hidden, q * C + c)) > Floats{} ? back : Floats{};
     }
     for (int i = 0; i < recent + 3; i++) room.near[i] = Floats{};
