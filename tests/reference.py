@@ -228,6 +228,9 @@ def wavenet(
     c = context(w, config, mel)
     step, samples = network.samples_per_step, list(waveform)
     locations, scales, excitation, echo = excite(samples, config, mel)
+    # In frames without a voice no law lies farther from the prediction, or is wider, than this many scales.
+    held = bool(order) and network.unvoiced_reach is not None
+    reaches = [network.unvoiced_reach if held and voicing(frame, config.mel) < 0.2 else math.inf for frame in mel.T]
 
     # Step by step, and within each step sample by sample.
     streams: list[list[Array]] = [[] for _ in network.dilations]  # x going into each layer, at all steps so far
@@ -262,6 +265,8 @@ def wavenet(
             row = w["output_2.weight"] @ np.maximum(y, 0) + w["output_2.bias"]
             if order:  # the law of `location + scale · y`
                 logits, mean, log_scale = np.split(row, 3)
+                reach = reaches[t // hop_length]
+                mean, log_scale = np.clip(mean, -reach, reach), np.minimum(log_scale, np.log(reach))
                 row = np.concatenate([logits, locations[t] + scales[t] * mean, log_scale + math.log(scales[t])])
             parameters.append(row)
     return np.stack(parameters)

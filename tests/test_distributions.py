@@ -184,7 +184,10 @@ def test_place_is_the_law_of_location_plus_scale_times_y(family: str) -> None:
     noise = distribution.map_noise(uniforms(200))
     # The same noise gives the same component and the same y, which is then moved: read y at a scale fine enough.
     tiny, free = 1e-3, torch.full((200,), math.inf)
-    y = distribution.sample(distribution.place(parameters, torch.zeros(200), torch.full((200,), tiny), free), noise) / tiny
+    y = (
+        distribution.sample(distribution.place(parameters, torch.zeros(200), torch.full((200,), tiny), free), noise)
+        / tiny
+    )
     placed = distribution.sample(distribution.place(parameters, location, scale, free), noise)
     inside = placed.abs() < 0.99
     error = (placed - (location + scale * y))[inside].abs()

@@ -249,7 +249,7 @@ def flatten(model: Vocoder) -> None:
     with torch.no_grad():
         network.output_2.weight.zero_()
         network.output_2.bias.copy_(torch.tensor([0.0, 0.0, -3.0]))
-    network.distribution.place = lambda parameters, location, scale: parameters  # type: ignore[method-assign]
+    network.distribution.place = lambda parameters, location, scale, reach: parameters  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

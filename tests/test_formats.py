@@ -44,7 +44,7 @@ def format_1(config: VocoderConfig) -> dict[str, Any]:
 @pytest.fixture
 def old(tmp_path: Path) -> tuple[Path, Path, WaveNet]:
     """A bundle and a checkpoint as they were written before there were several samples per step."""
-    config = tiny_config(num_speakers=2)
+    config = tiny_config(num_speakers=2, unvoiced_reach=None)
     network = tiny_network(config)
     folder, checkpoint = tmp_path / "bundle", tmp_path / "last.ckpt"
     folder.mkdir()
@@ -57,7 +57,7 @@ def old(tmp_path: Path) -> tuple[Path, Path, WaveNet]:
 
 def test_models_of_format_1_are_the_networks_they_were(old: tuple[Path, Path, WaveNet]) -> None:
     folder, checkpoint, network = old
-    config = tiny_config(num_speakers=2)
+    config = tiny_config(num_speakers=2, unvoiced_reach=None)
     expected = Vocoder(config, network)
     mel = speech_like_mel(config.mel, 6)[0]
     for bundle in (load_bundle(folder), load_checkpoint(checkpoint)):
@@ -71,8 +71,8 @@ def test_the_module_takes_the_numbers_of_a_checkpoint_of_format_1(old: tuple[Pat
     pytest.importorskip("lightning")
     from vocoder.training.module import VocoderModule
 
-    module = VocoderModule(**format_1(tiny_config(num_speakers=2)))
-    assert module.network.config == tiny_config(num_speakers=2).network
+    module = VocoderModule(**format_1(tiny_config(num_speakers=2, unvoiced_reach=None)))
+    assert module.network.config == tiny_config(num_speakers=2, unvoiced_reach=None).network
     module.network.load_state_dict(old[2].state_dict())
 
 
@@ -119,6 +119,7 @@ def test_what_format_1_left_unsaid_means_what_it_meant_whatever_the_defaults_are
         skip_channels=32,
         sample_channels=32,
         recent_excitations=0,
+        unvoiced_reach=None,
         distribution=DistributionConfig("mixture_of_logistics", num_components=10),
     )
     assert config == VocoderConfig(MelConfig(n_mels=40), network)
@@ -129,6 +130,15 @@ def test_every_field_is_said_for_format_1() -> None:
     for name, kind in (("mel", MelConfig), ("network", NetworkConfig), ("waveform", WaveformConfig)):
         assert set(meant[name]) == {entry.name for entry in dataclasses.fields(kind)}
     assert set(meant["network"]["distribution"]) == {entry.name for entry in dataclasses.fields(DistributionConfig)}
+
+
+def test_what_format_2_left_unsaid_means_what_it_meant(tmp_path: Path) -> None:
+    config = tiny_config(unvoiced_reach=None)
+    save_bundle(tmp_path / "model", config, tiny_network(config))
+    values = json.loads((tmp_path / "model" / CONFIG_FILE).read_text())
+    del values["network"]["unvoiced_reach"]
+    (tmp_path / "model" / CONFIG_FILE).write_text(json.dumps(values))
+    assert load_bundle(tmp_path / "model").config == config
 
 
 def test_what_is_written_today_is_of_the_newest_format_and_comes_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 FORMAT_VERSION = 2
 
-# What format 1 meant by a field that it leaves unsaid. These are its own literals: a default that changes today changes
+# What a format meant by a field that it leaves unsaid. These are its own literals: a default that changes today changes
 # no stored model.
 _FORMAT_1_MEL: dict[str, Any] = {
     "sample_rate": 22_050,
@@ -54,6 +54,7 @@ _FORMAT_1_NETWORK: dict[str, Any] = {
     "num_speakers": 0,
     "speaker_channels": 16,
 }
+_FORMAT_2_NETWORK: dict[str, Any] = {"unvoiced_reach": None}
 _FORMAT_1_DISTRIBUTION: dict[str, Any] = {"name": "mixture_of_logistics", "num_components": 10, "bits": 8}
 _FORMAT_1_WAVEFORM: dict[str, Any] = {"pre_emphasis": 0.0, "gain": 1.0}
 _FORMAT_1_SAMPLING: dict[str, Any] = {"voiced_temperature": 1.0, "correction_passes": 0}
@@ -70,8 +71,8 @@ def upgrade(values: dict[str, Any], version: int) -> dict[str, Any]:
         The same with every field that this version of vocoder has.
     """
     if version > 1:
-        return values
-    network = {**_FORMAT_1_NETWORK, **values["network"]}
+        return {**values, "network": {**_FORMAT_2_NETWORK, **values["network"]}}
+    network = {**_FORMAT_1_NETWORK, **_FORMAT_2_NETWORK, **values["network"]}
     plain = {  # one sample per step, its law read from the skip sum by two layers of the same width
         "samples_per_step": 1,
         "sample_channels": network["skip_channels"],

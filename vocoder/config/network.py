@@ -61,6 +61,10 @@ class NetworkConfig:
             the linear prediction and the echo; 0 if it reads nothing but the dilated layers.
         linear_prediction_order: The number of past samples of the linear predictor read from the mel; 0 for a plain
             WaveNet.
+        unvoiced_reach: The bound on the location and the spread of a sample's law where the mel holds no voice, in
+            units of the expected excitation; None for no bound. What linear prediction leaves of a hiss is noise of one
+            unit, whose mean and spread can be no more. But a network that hears its own past too loud may expect more
+            of itself; the predictor rings, and the hiss becomes a burst. Other sounds than speech may reach farther.
         num_speakers: The size of the speaker table; 0 for a single voice.
         speaker_channels: The width of a speaker's embedding (g) (gin_channels).
         distribution: The law of one sample.
@@ -81,6 +85,7 @@ class NetworkConfig:
     sample_channels: int = 64
     recent_excitations: int = 8
     linear_prediction_order: int = 16
+    unvoiced_reach: float | None = 1.0
     num_speakers: int = 0
     speaker_channels: int = 16
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
@@ -94,6 +99,10 @@ class NetworkConfig:
         require(self.kernel_size >= 2, f"network.kernel_size must be at least 2, but is {self.kernel_size}.")
         for name in ("context_frames", "linear_prediction_order", "num_speakers", "recent_excitations"):
             require(getattr(self, name) >= 0, f"network.{name} must be >= 0, but is {getattr(self, name)}.")
+        require(
+            self.unvoiced_reach is None or self.unvoiced_reach > 0,
+            f"network.unvoiced_reach must be positive, or null for no bound, but is {self.unvoiced_reach}.",
+        )
         self._check_reach()
         require(
             self.linear_prediction_order <= HIGHEST_ORDER,

@@ -102,12 +102,12 @@ class TritonEngine(ReferenceEngine):
         drawn, given = temperature is not None, given.float()
         per_sample = () if drawn else (self.network.distribution.num_parameters,)
         made = given.new_empty(state.rows, self.network.hop_length, *per_sample)
-        by_frame = (part.contiguous() for part in Frame.of(frame)._replace(lag=frame.lag[:, 0].int()))
+        coefficients, scale, lag, reach = (part.contiguous() for part in Frame.of(frame))
         h = self.network.upsample(frame).float().contiguous()
         with torch.cuda.device_of(given):
             self._kernel.launch(
                 self._kernel.Past(state.position, state.layer_inputs, state.waveform, state.excitation),
-                self._kernel.Frame(h, *by_frame, given, made),
+                self._kernel.Frame(h, coefficients, scale, lag.int(), reach, given, made),
                 self._weights,
                 1.0 if temperature is None else float(temperature),
                 self._sizes,

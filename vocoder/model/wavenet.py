@@ -41,8 +41,8 @@ class Conditioning:
         scale: The expected size of the excitation (batch, frames); 1 where there is no predictor.
         lag: The number of samples by which the echo of the last pitch period lies back (batch, frames), at least
             `samples_per_step`; 1 where there is no predictor.
-        reach: The bound on the location and the spread of each sample's law (batch, frames), in units of `scale`: 1
-            where the mel holds no voice, else infinite; see `UNVOICED`.
+        reach: The bound on the location and the spread of each sample's law (batch, frames), in units of `scale`:
+            `NetworkConfig.unvoiced_reach` where the mel holds no voice, else infinite.
         spread: The factor on the spread of each sample's law (batch, frames); 1 is the network's own law. A continuous
             law is as wide as its second number, so noise is multiplied by the factor before an engine sees it: every
             engine, stream and fold then gives the same bits.
@@ -84,10 +84,7 @@ class Conditioning:
         return Conditioning(*(torch.cat([getattr(one, name) for one in batches]) for name in PARTS))
 
 
-# The voicing below which a frame holds no voice. What linear prediction leaves there is noise of one unit of power, of
-# which neither the mean nor the spread can be more; but a network that hears its own too loud past may expect more of
-# itself, the predictor rings, and a hiss becomes a burst. See docs/learning.md.
-UNVOICED = 0.2
+UNVOICED = 0.2  # the voicing below which laws are bounded: strangers' bursts all lay below 0.1
 
 PARTS = tuple(part.name for part in fields(Conditioning))
 FRAME_PARTS = ("coefficients", "scale", "lag", "reach", "spread")  # those of which each frame has its own
@@ -264,7 +261,8 @@ class WaveNet(nn.Module):
             coefficients, scale = self.predictor(own)
             lag, voicing = self.pitch_lag(own)
             spread = 1 - (1 - voiced_temperature) * voicing
-            reach = reach.masked_fill(voicing < UNVOICED, 1.0)
+            if self.config.unvoiced_reach is not None:
+                reach = reach.masked_fill(voicing < UNVOICED, self.config.unvoiced_reach)
         embedding = own.new_zeros(batch, 0)
         if self.speaker_embedding is not None:
             assert speaker is not None, "a network with several voices needs `speaker`"

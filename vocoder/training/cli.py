@@ -249,6 +249,7 @@ def take_weights(module: VocoderModule, model: str) -> None:
             each field.
     """
     trained, network = load_model(model), module.network.config
+    network = replace(network, unvoiced_reach=trained.config.network.unvoiced_reach)  # any weights go with any bound
     if trained.config.network.num_speakers:
         check_same_speakers(trained.config.speakers, module.speakers)
     else:

@@ -75,8 +75,9 @@ class VocoderModule(LightningModule):
         speakers: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        if isinstance(network, dict) and "samples_per_step" not in network:  # a checkpoint of format 1
-            values = upgrade({"mel": mel if isinstance(mel, dict) else to_dict(mel), "network": network}, version=1)
+        if isinstance(network, dict):  # a checkpoint's
+            version = 2 if "samples_per_step" in network else 1
+            values = upgrade({"mel": mel if isinstance(mel, dict) else to_dict(mel), "network": network}, version)
             mel, network = values["mel"], values["network"]
         mel = from_dict(MelConfig, mel) if isinstance(mel, dict) else mel
         network = from_dict(NetworkConfig, network) if isinstance(network, dict) else network
