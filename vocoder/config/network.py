@@ -62,9 +62,10 @@ class NetworkConfig:
         linear_prediction_order: The number of past samples of the linear predictor read from the mel; 0 for a plain
             WaveNet.
         unvoiced_reach: The bound on the location and the spread of a sample's law where the mel holds no voice, in
-            units of the expected excitation; None for no bound. What linear prediction leaves of a hiss is noise of one
-            unit, whose mean and spread can be no more. But a network that hears its own past too loud may expect more
-            of itself; the predictor rings, and the hiss becomes a burst. Other sounds than speech may reach farther.
+            units of the expected excitation; None for no bound. What linear prediction leaves of a hiss is noise of
+            about one unit, more where the hiss is bright above the mel. But a network that hears its own past too loud
+            may expect ever more of itself; the predictor rings, and the hiss becomes a burst. Other sounds than speech
+            may reach farther.
         num_speakers: The size of the speaker table; 0 for a single voice.
         speaker_channels: The width of a speaker's embedding (g) (gin_channels).
         distribution: The law of one sample.
@@ -85,7 +86,7 @@ class NetworkConfig:
     sample_channels: int = 64
     recent_excitations: int = 8
     linear_prediction_order: int = 16
-    unvoiced_reach: float | None = 1.0
+    unvoiced_reach: float | None = 2.0
     num_speakers: int = 0
     speaker_channels: int = 16
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
