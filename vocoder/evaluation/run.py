@@ -218,6 +218,8 @@ def hash_weights(model: Vocoder) -> str:
     values = to_dict(model.config)
     if not model.speakers:
         del values["speakers"]  # a model that has none is what it was before there were names
+    if values["network"]["unvoiced_reach"] is None:
+        del values["network"]["unvoiced_reach"]  # and before laws were bounded
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name, value in sorted(model.network.state_dict().items()):
         digest.update(name.encode())
