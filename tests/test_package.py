@@ -20,7 +20,7 @@ HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingfa
 
 # In signal order: a room may import itself and the rooms before it, never a later one.
 ROOMS = (
-    "constants", "files", "columns", "config", "formats", "memory",
+    "constants", "files", "columns", "config", "formats", "memory", "machine",
     "features", "model", "bundles", "engines", "inference", "plots", "data", "evaluation", "training",
     "interop", "service", "bench", "cli",
 )  # fmt: skip

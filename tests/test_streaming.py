@@ -18,7 +18,6 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
-from vocoder.engines.native import physical_cores
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference import solo
 from vocoder.inference.checks import look_frames
@@ -26,6 +25,7 @@ from vocoder.inference.conditioner import Conditioner, condition_whole
 from vocoder.inference.solo import run_solo
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import physical_cores
 from vocoder.memory import has_run_out
 from vocoder.model.wavenet import PARTS, Conditioning
 

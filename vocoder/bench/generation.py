@@ -18,7 +18,8 @@ from vocoder.bench.cases import BenchCase, Plan, engine_cases
 from vocoder.bench.peers import peer_cases
 from vocoder.columns import align
 from vocoder.config import VocoderConfig
-from vocoder.engines.limits import Limits, cpu_name, measure_limits
+from vocoder.engines.limits import Limits, measure_limits
+from vocoder.machine import cpu_name
 from vocoder.model.wavenet import WaveNet
 
 PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while after theirs

@@ -15,10 +15,9 @@ from vocoder.bench.live import format_live, run_live
 from vocoder.bench.peers import PEERS
 from vocoder.cli.info import describe_instruction_sets
 from vocoder.config import NETWORKS, VocoderConfig
-from vocoder.engines.limits import cpu_name
-from vocoder.engines.native import physical_cores
 from vocoder.inference.checks import check_device
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import cpu_name, physical_cores
 from vocoder.model.wavenet import WaveNet
 
 

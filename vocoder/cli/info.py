@@ -14,8 +14,7 @@ from vocoder.bundles.models import voices
 from vocoder.config import NetworkConfig, VocoderConfig
 from vocoder.engines import ENGINES
 from vocoder.engines.library import chosen_instruction_set, instruction_sets
-from vocoder.engines.limits import cpu_name
-from vocoder.engines.native import physical_cores
+from vocoder.machine import cpu_name, physical_cores
 from vocoder.model.wavenet import WaveNet
 
 

@@ -6,12 +6,12 @@ The first is counted from the configuration, the second measured (`native/probe.
 from __future__ import annotations
 
 import ctypes
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vocoder.engines.library import aligned, chosen_instruction_set, load_library
+from vocoder.machine import second_level_bytes
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
@@ -145,25 +145,6 @@ def reference_weight_bytes(network: WaveNet, groups: int) -> float:
 
 
 # --- what the machine can do ------------------------------------------------------------------------------------------
-
-
-def cpu_name() -> str:
-    """Give the name of the processor, as far as the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def second_level_bytes() -> int:
-    """Size of the second-level cache; where the system does not tell, one that is no larger anywhere."""
-    try:
-        with open("/sys/devices/system/cpu/cpu0/cache/index2/size", encoding="ascii") as file:
-            return 1024 * int(file.read().strip().removesuffix("K"))
-    except (OSError, ValueError):
-        return 256 * 1024
 
 
 def measure_limits(precision: str) -> Limits | None:

@@ -9,7 +9,6 @@ and AMX, give the same samples of the same conditioning, which is torch's, and m
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from vocoder.engines.library import (
     library_obstacle,
     load_library,
 )
+from vocoder.machine import physical_cores
 from vocoder.model.distributions import MuLawCategorical
 from vocoder.model.wavenet import Conditioning, WaveNet
 
@@ -363,19 +363,3 @@ def list_weights(network: WaveNet) -> list[Tensor]:
     weights += [network.skip.weight, network.skip.bias, network.output_1.weight, network.output_1.bias]
     weights += [] if network.recent is None else [network.recent.weight]
     return [*weights, network.output_2.weight, network.output_2.bias]
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; two hardware threads of one core count once."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # macOS: Apple's processors have one thread per core
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", encoding="ascii") as file:
-                cores.add(file.read().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))

@@ -18,7 +18,6 @@ from vocoder.bundles.bundle import some
 from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, Utterance, split_each, stays_inside
 from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
-from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
 from vocoder.evaluation.analysis import F0_SECONDS
 from vocoder.evaluation.blind import write_blind_test
@@ -31,6 +30,7 @@ from vocoder.evaluation.workers import CopyTask, copy_all, read_record
 from vocoder.files import write_whole
 from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import cpu_name
 
 PARTS = ("test", "validation", "train", "all")
 FOLDERS = ("utterances", "audio", "report")  # in the output folder

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from vocoder.engines.native import physical_cores
+from vocoder.machine import physical_cores
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
