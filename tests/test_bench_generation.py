@@ -17,7 +17,8 @@ from vocoder.bench.peers import build_peers
 from vocoder.cli import main
 from vocoder.config import NETWORKS, MelConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.library import load_library
+from vocoder.engines.cpu.library import load_library
+from vocoder.engines.cpu.native import NativeEngine
 from vocoder.engines.limits import (
     block_length,
     count_multiply_adds,
@@ -25,7 +26,6 @@ from vocoder.engines.limits import (
     native_weight_bytes,
     reference_weight_bytes,
 )
-from vocoder.engines.native import NativeEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet

@@ -13,7 +13,7 @@ import vocoder
 from vocoder.bundles.models import voices
 from vocoder.config import NetworkConfig, VocoderConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.library import chosen_instruction_set, instruction_sets
+from vocoder.engines.cpu.library import chosen_instruction_set, instruction_sets
 from vocoder.machine import cpu_name, physical_cores
 from vocoder.model.wavenet import WaveNet
 

@@ -1,6 +1,6 @@
 """The cost of generation, in multiply-adds and bytes of weights, and the machine's limit of each.
 
-The first is counted from the configuration, the second measured (`native/probe.h`). `vocoder bench` compares them.
+The first is counted from the configuration, the second measured (`cpu/probe.h`). `vocoder bench` compares them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vocoder.engines.library import aligned, chosen_instruction_set, load_library
+from vocoder.engines.cpu.library import aligned, chosen_instruction_set, load_library
 from vocoder.machine import second_level_bytes
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
-BLOCK_ROWS = 16  # of native/state.h
+BLOCK_ROWS = 16  # of cpu/state.h
 BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
 
 
@@ -106,7 +106,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in native/state.h."""
+    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in cpu/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2

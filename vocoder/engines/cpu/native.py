@@ -1,4 +1,4 @@
-"""The native engine: the same network in C++ on the CPU, faster than real time. Its inside is in `native/`.
+"""The native engine: the same network on the CPU, faster than real time, by the C++ beside this file.
 
 Outputs lie in vector lanes and each sum runs over its inputs in their order, so that a row's result depends neither on
 the vector's width nor on how many rows are multiplied together. Fixed-point sums are exact: a row's weights are scaled
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.engines.base import Engine
-from vocoder.engines.library import (
+from vocoder.engines.cpu.library import (
     ROW,
     Job,
     Shape,
@@ -345,7 +345,7 @@ def describe(network: WaveNet) -> Shape:
 
 
 def list_weights(network: WaveNet) -> list[Tensor]:
-    """All weights in the order in which the library reads them (`native/model.h`)."""
+    """All weights in the order in which the library reads them (`model.h`)."""
     entrance = network.input
     if isinstance(entrance, nn.Embedding):
         first, bias = entrance.weight, entrance.weight.new_zeros(network.config.residual_channels)
