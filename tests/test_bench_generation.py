@@ -13,19 +13,19 @@ import torch
 
 from conftest import DISTRIBUTIONS, tiny_config, tiny_network
 from vocoder.bench.cases import Plan, default_threads, engine_cases
-from vocoder.bench.peers import build_peers
-from vocoder.cli import main
-from vocoder.config import NETWORKS, MelConfig
-from vocoder.engines import ENGINES
-from vocoder.engines.cpu.library import load_library
-from vocoder.engines.cpu.native import NativeEngine
-from vocoder.engines.limits import (
+from vocoder.bench.limits import (
     block_length,
     count_multiply_adds,
     measure_limits,
     native_weight_bytes,
     reference_weight_bytes,
 )
+from vocoder.bench.peers import build_peers
+from vocoder.cli import main
+from vocoder.config import NETWORKS, MelConfig
+from vocoder.engines import ENGINES
+from vocoder.engines.cpu.library import load_library
+from vocoder.engines.cpu.native import NativeEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet

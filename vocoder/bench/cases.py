@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from vocoder.bench.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
 from vocoder.config import VocoderConfig
 from vocoder.engines import ENGINES, Engine, able_engines
 from vocoder.engines.cpu.native import NativeEngine
-from vocoder.engines.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
 from vocoder.engines.noise import draw_noise
 from vocoder.machine import physical_cores
 from vocoder.model.wavenet import Conditioning, WaveNet

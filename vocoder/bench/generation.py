@@ -15,10 +15,10 @@ from typing import Any
 from tqdm import tqdm
 
 from vocoder.bench.cases import BenchCase, Plan, engine_cases
+from vocoder.bench.limits import Limits, measure_limits
 from vocoder.bench.peers import peer_cases
 from vocoder.columns import align
 from vocoder.config import VocoderConfig
-from vocoder.engines.limits import Limits, measure_limits
 from vocoder.machine import cpu_name
 from vocoder.model.wavenet import WaveNet
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.bench.cases import BenchCase, Plan, torch_threads
-from vocoder.engines.limits import Work
+from vocoder.bench.limits import Work
 
 UTTERANCE_SECONDS = 10
 

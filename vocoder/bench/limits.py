@@ -1,6 +1,6 @@
 """The cost of generation, in multiply-adds and bytes of weights, and the machine's limit of each.
 
-The first is counted from the configuration, the second measured (`cpu/probe.h`). `vocoder bench` compares them.
+The first is counted from the configuration, the second measured (`engines/cpu/probe.h`). `vocoder bench` compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vocoder.machine import second_level_bytes
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
-BLOCK_ROWS = 16  # of cpu/state.h
+BLOCK_ROWS = 16  # of engines/cpu/state.h
 BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
 
 
