@@ -54,9 +54,9 @@ def test_the_default_voice_has_the_likelihood_that_it_claims() -> None:
 def test_a_voice_copies_sentences_that_it_never_heard_better_than_griffin_lim(name: str, corpus: str) -> None:
     for package in ("torchaudio", "librosa", "torchmetrics", "pesq"):
         pytest.importorskip(package)
-    from vocoder.evaluation.analysis import Analysis
     from vocoder.evaluation.baselines import griffin_lim
-    from vocoder.evaluation.perceptual import pesq
+    from vocoder.evaluation.measures.analysis import Analysis
+    from vocoder.evaluation.measures.perceptual import pesq
 
     voice, leads = Vocoder.from_pretrained(name), []
     for utterance in split(read_corpus(Path(SPEECH or "") / corpus))["test"][:4]:

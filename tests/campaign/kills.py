@@ -247,7 +247,13 @@ class Fit(Target):
 class Evaluate(Target):
     """`vocoder evaluate`, begun again in the same folder."""
 
-    ready = ("vocoder.cli", "vocoder.evaluation.run", "vocoder.evaluation.measures", "torchaudio.transforms", "librosa")
+    ready = (
+        "vocoder.cli",
+        "vocoder.evaluation.run",
+        "vocoder.evaluation.measures.all",
+        "torchaudio.transforms",
+        "librosa",
+    )
 
     def prepare(self, stack: ExitStack) -> None:
         make_corpus(self.folder / "corpus", 4)

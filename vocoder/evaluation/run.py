@@ -19,10 +19,10 @@ from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, Utterance, split_each, stays_inside
 from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
 from vocoder.engines.noise import check_key
-from vocoder.evaluation.analysis import F0_SECONDS
 from vocoder.evaluation.blind import write_blind_test
 from vocoder.evaluation.bootstrap import interval
 from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, CopySynthesis, Setting
+from vocoder.evaluation.measures.analysis import F0_SECONDS
 from vocoder.evaluation.page import write_page
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, UtteranceRecord
 from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vocoder.engines import create_engine
-from vocoder.evaluation.analysis import Analysis, Undefined
-from vocoder.evaluation.artefacts import bursts
-from vocoder.evaluation.levels import clipping, noise_floor_error
-from vocoder.evaluation.likelihood import linear_prediction_yardstick, log_likelihood, teacher_forced_laws
+from vocoder.evaluation.measures.analysis import Analysis, Undefined
+from vocoder.evaluation.measures.artefacts import bursts
+from vocoder.evaluation.measures.levels import clipping, noise_floor_error
+from vocoder.evaluation.measures.likelihood import linear_prediction_yardstick, log_likelihood, teacher_forced_laws
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.checks import check_speaker
 from vocoder.inference.conditioner import Conditioner, condition_whole
