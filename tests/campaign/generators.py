@@ -258,7 +258,7 @@ class Tables(Generator):
 
     def case(self, rng: Rng) -> None:
         from vocoder.data.layouts import read_corpus, read_transcripts
-        from vocoder.evaluation.answers import Key, read_answers
+        from vocoder.evaluation.listening.answers import Key, read_answers
         from vocoder.features.statistics import with_statistics
 
         which = int(rng.integers(3))
