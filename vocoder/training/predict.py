@@ -131,54 +131,61 @@ class Waveforms(BasePredictionWriter):
         self.problems = {source: problem for _, problems in all_of_them for source, problem in problems.items()}
 
 
+@dataclass(frozen=True)
+class Processes:
+    """The processes among which a set is shared out.
+
+    Attributes:
+        devices: The number of processes on each machine.
+        nodes: The number of machines.
+        accelerator: The kind of device to generate on; see Lightning's `Trainer`.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    accelerator: str = "cpu"
+
+
 def predict(
-    voice: Vocoder,
-    outputs: Mapping[Path, Path],
+    synthesis: Synthesis,
+    waveforms: Waveforms,
     read: Callable[[Path], Tensor],
     *,
     batch_size: int,
-    devices: int = 1,
-    nodes: int = 1,
-    accelerator: str = "cpu",
-    bits: Bits | None = None,
-    **options: Any,
+    processes: Processes = Processes(),
 ) -> Waveforms:
     """Make the waveforms of a set of files; those that are there already are left alone.
 
     Args:
-        voice: The voice.
-        outputs: The waveform's file of each source; the folders exist.
+        synthesis: The voice and its options.
+        waveforms: The files to write, whose folders exist.
         read: The function that reads a source's mel. What it refuses by `OSError` or `ValueError` is left out, and said
             in the end.
         batch_size: The number of files made side by side in each process.
-        devices: The number of processes on each machine.
-        nodes: The number of machines.
-        accelerator: The kind of device to generate on; see Lightning's `Trainer`.
-        bits: The bits of a sample; see `save_audio`.
-        **options: The options of `Vocoder.infer_many`.
+        processes: The processes that share the work.
 
     Returns:
-        The result of all processes together, known in each.
+        `waveforms`, with the result of all processes together, known in each.
 
     Raises:
         ValueError: There are fewer files than processes.
     """
-    if len(outputs) < devices * nodes:
+    count = processes.devices * processes.nodes
+    if len(waveforms.outputs) < count:
         raise ValueError(
-            f"Each process needs a file, but there are {len(outputs)} for {devices * nodes} processes. Ask for fewer: "
+            f"Each process needs a file, but there are {len(waveforms.outputs)} for {count} processes. Ask for fewer: "
             "--devices, --nodes."
         )
-    writer = Waveforms(outputs, bits)
     trainer = Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
-        callbacks=[writer],
+        accelerator=processes.accelerator,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy="ddp" if count > 1 else "auto",
+        callbacks=[waveforms],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    loader = DataLoader(Pieces(outputs, read), batch_size=batch_size, collate_fn=list)
-    trainer.predict(Synthesis(voice, options), loader, return_predictions=False)
-    return writer
+    loader = DataLoader(Pieces(waveforms.outputs, read), batch_size=batch_size, collate_fn=list)
+    trainer.predict(synthesis, loader, return_predictions=False)
+    return waveforms
