@@ -261,7 +261,8 @@ class Vocoder:
             DialectWarning: The mel looks like another dialect's.
         """
         fold = check_fold(fold)
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
         mels = check_mel(mel, pipeline.source)
         check_values(mels, pipeline.source)
         warn_of_other_dialects(mels, pipeline.source)
@@ -317,7 +318,8 @@ class Vocoder:
             TypeError: As `infer`; the message says which utterance.
             ValueError: As `infer`; the message says which utterance.
         """
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
         checked = [_read_one(index, mel, pipeline.source) for index, mel in enumerate(mels)]
         utterances = self._number(checked, speaker, utterance)
         any(warn_of_other_dialects(mel, pipeline.source) for mel in checked)  # of the first that is doubtful
@@ -363,21 +365,24 @@ class Vocoder:
             ...     play(stream.push(mel))
             >>> play(stream.flush())  # doctest: +SKIP
         """
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
         return Stream(pipeline, check_key("utterance", utterance), check_speaker(speaker, self.config, 1))
+
+    def _source(self, dialect: str | MelConfig | None, stats: Stats | None) -> MelConfig:
+        """Say what the mels of a call mean."""
+        return resolve_dialect(self.mel if dialect is None else dialect, stats)
 
     def _pipeline(
         self,
+        source: MelConfig,
+        approximate: bool,
         seed: int,
         temperature: float,
         voiced_temperature: float | None,
         correction_passes: int | None,
-        dialect: str | MelConfig | None,
-        stats: Stats | None,
-        approximate: bool,
     ) -> Pipeline:
         """Check the options that all utterances of a call have in common."""
-        source = resolve_dialect(self.mel if dialect is None else dialect, stats)
         return Pipeline(
             self.config,
             Sampler(self._engine, check_key("seed", seed), check_temperature(temperature)),
