@@ -323,7 +323,7 @@ def describe(network: WaveNet) -> Shape:
         "half": config.gate_channels // 2,
         "skip": config.skip_channels,
         "conditioning": config.conditioning_channels,
-        "speaker": config.speaker_channels if config.num_speakers else 0,
+        "speaker": config.embedding_channels,
         "sample": config.sample_channels,
         "kernel_size": config.kernel_size,
         "layers": len(network.layers),
