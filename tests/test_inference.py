@@ -718,7 +718,7 @@ def test_without_huggingface_hub_the_remedy_is_named(monkeypatch: pytest.MonkeyP
 def test_a_voice_of_the_package_is_found_by_its_name(
     model: Vocoder, mel: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vocoder.bundles.models.VOICES", tmp_path)
+    monkeypatch.setattr("vocoder.bundles.names.VOICES", tmp_path)
     model.save_pretrained(tmp_path / "anna-8")
     assert torch.equal(vocoder.infer(mel, "anna-8"), model.infer(mel))
     with pytest.raises(FileNotFoundError, match=r"\(anna-8\), but there is no 'ana-8'"):

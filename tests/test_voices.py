@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conftest import voice as voice_like
 from vocoder import LogMelSpectrogram, Vocoder, convert_mel, dialects
-from vocoder.bundles.models import voices
+from vocoder.bundles.names import voices
 from vocoder.data.corpora import split
 from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio

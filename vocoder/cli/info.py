@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import vocoder
-from vocoder.bundles.models import voices
+from vocoder.bundles.names import voices
 from vocoder.config import NetworkConfig, VocoderConfig
 from vocoder.engines import ENGINES
 from vocoder.engines.cpu.library import chosen_instruction_set, instruction_sets

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vocoder.bundles.models import load_model
+from vocoder.bundles.names import load_model
 from vocoder.cli.dialects import find_dialect
 from vocoder.cli.inputs import STATS, is_mel, list_files, read_mel, read_stats
 from vocoder.cli.outputs import check_outputs, make_folders, write_mel

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from vocoder.bundles.models import VOICES, load_model, voices
+from vocoder.bundles.names import VOICES, load_model, voices
 from vocoder.columns import wrap
 from vocoder.inference.vocoder import DEFAULT_MODEL
 

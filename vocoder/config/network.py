@@ -152,7 +152,7 @@ class NetworkConfig:
     def receptive_field(self) -> int:
         """The number of past samples that one prediction sees through the layers; what they read has a longer past.
 
-        The linear predictor adds its order, and the echo (`vocoder.model.pitch`) one pitch period.
+        The linear predictor adds its order, and the echo (`vocoder.model.pitch_lag`) one pitch period.
         """
         return self.samples_per_step * (1 + (self.kernel_size - 1) * sum(self.dilations))
 

@@ -18,7 +18,7 @@ from vocoder.config import MOST_PASSES, MelConfig, VocoderConfig
 from vocoder.engines.noise import check_key
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.layout import shape_rule, to_bands_first
-from vocoder.inference.solo import run_solo
+from vocoder.inference.single_thread import run_single_threaded
 
 LOOK_SECONDS = 1.5  # of a mel, by which one sees whether it can be what it is said to be
 
@@ -155,7 +155,7 @@ class DialectWarning(UserWarning):
 def warn_of_other_dialects(mels: Tensor, dialect: MelConfig) -> bool:
     """Warn of what `describe_other_dialects` finds; returns whether it has."""
     # Alone, as all that a stream does: sixteen streams that begin together waited 180 ms for each other's threads here.
-    doubt = run_solo(describe_other_dialects, mels, dialect).result()
+    doubt = run_single_threaded(describe_other_dialects, mels, dialect).result()
     if doubt:
         warnings.warn(doubt, DialectWarning, stacklevel=_levels_to_caller())
     return bool(doubt)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vocoder.bundles.bundle import Bundle, save_bundle
 from vocoder.bundles.hub import push
-from vocoder.bundles.models import ModelName, load_model, stamp
+from vocoder.bundles.names import ModelName, load_model, stamp
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key

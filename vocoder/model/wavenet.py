@@ -26,7 +26,7 @@ from vocoder.config import MelConfig, NetworkConfig, check_steps
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 from vocoder.model.distributions import MuLawCategorical, build_distribution
 from vocoder.model.layers import GatedResidualLayer, apply_side_by_side, operand_dtype
-from vocoder.model.pitch import PitchLag, echo
+from vocoder.model.pitch_lag import PitchLag, echo
 from vocoder.model.prediction import LinearPredictor, predict
 
 
@@ -315,7 +315,7 @@ class WaveNet(nn.Module):
             location: The linear prediction of the first sample of the step (...).
             excitation: The excitation: what it left of the step before (..., G).
             echoes: The excitation about one pitch period before each sample of the step (..., G); see
-                `vocoder.model.pitch`.
+                `vocoder.model.pitch_lag`.
 
         Returns:
             The layers' input x (..., residual_channels).
