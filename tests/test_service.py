@@ -47,7 +47,7 @@ from vocoder.bench.service import load  # noqa: E402
 from vocoder.service.admission import Limits, Places, RefusedError  # noqa: E402
 from vocoder.service.app import Service  # noqa: E402
 from vocoder.service.server import Server, make_server  # noqa: E402
-from vocoder.service.sounds import PatientResponse  # noqa: E402
+from vocoder.service.sounds import PacedResponse  # noqa: E402
 from vocoder.service.synthesizer import Synthesizer  # noqa: E402
 
 FRAMES = 100
@@ -572,7 +572,7 @@ def test_a_response_that_nobody_takes_is_given_up() -> None:
     async def listen() -> Any:
         await asyncio.Event().wait()
 
-    response = PatientResponse(pieces(), "audio/wav", {}, idle=0.05)
+    response = PacedResponse(pieces(), "audio/wav", {}, idle=0.05)
     asyncio.run(response({"type": "http"}, listen, never))
     assert made == [0]
 

@@ -25,7 +25,7 @@ def default_threads() -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """A plan of a benchmark: every combination of the lists, each engine with those of the precisions that it has.
 
     Attributes:
@@ -95,7 +95,7 @@ class BenchCase:
     machine: str | None = None
 
 
-def engine_cases(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[BenchCase]:
+def engine_cases(name: str, config: VocoderConfig, network: WaveNet, plan: BenchPlan) -> list[BenchCase]:
     """Make a case for each combination; each engine with those of the precisions that it has.
 
     Raises:

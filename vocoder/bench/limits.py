@@ -33,7 +33,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Limits:
+class MachineLimits:
     """The limits of one thread of this machine.
 
     Attributes:
@@ -49,7 +49,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightCounts:
     """The numbers of weights that the matrix products have, from the config alone.
 
     With R, 2H, S, C channels, C' of the sample network, L layers, G samples a step and O parameters of a law:
@@ -71,7 +71,7 @@ class Weights:
     law: int
 
 
-def count_weights(network: WaveNet) -> Weights:
+def count_weights(network: WaveNet) -> WeightCounts:
     """Count the weights of a network."""
     config, layers = network.config, len(network.config.dilations)
     residual, gates, skip, sample = (
@@ -82,7 +82,7 @@ def count_weights(network: WaveNet) -> Weights:
     )
     half, tap = gates // 2, residual * gates
     stack = layers * tap + (layers - 1) * half * residual + layers * half * skip
-    return Weights(
+    return WeightCounts(
         step=stack + skip * config.samples_per_step * sample,
         tap=tap,
         conditioning=layers * gates * config.conditioning_channels,
@@ -147,7 +147,7 @@ def reference_weight_bytes(network: WaveNet, groups: int) -> float:
 # --- what the machine can do ------------------------------------------------------------------------------------------
 
 
-def measure_limits(precision: str) -> Limits | None:
+def measure_limits(precision: str) -> MachineLimits | None:
     """One measurement, with the instruction set in use; None without the library of the native engine."""
     library = load_library()
     if library is None:
@@ -158,7 +158,7 @@ def measure_limits(precision: str) -> Limits | None:
     read.restype, read.argtypes = None, [*multiply.argtypes[:2], ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32]
     block = aligned(second_level_bytes() // 2)
     passes = 2**26 // len(block)
-    return Limits(
+    return MachineLimits(
         passes * len(block) / _fastest(lambda: read(*names, block.ctypes.data, len(block), passes)),
         multiply(*names, times) / _fastest(lambda: multiply(*names, times)),
     )

@@ -115,7 +115,7 @@ def check_voice(voice: Vocoder, recordings: Sequence[Tensor], speakers: Sequence
     Raises:
         ValueError: The model has no voice of such a name.
     """
-    look = _Look(voice)
+    look = _Examination(voice)
     values: dict[Yardstick, list[float]] = {}
     for number, (waveform, speaker) in enumerate(zip_longest(recordings, speakers)):
         for yardstick, value in look(number, waveform, speaker).items():
@@ -123,7 +123,7 @@ def check_voice(voice: Vocoder, recordings: Sequence[Tensor], speakers: Sequence
     return [Finding(yardstick, statistics.fmean(found)) for yardstick, found in values.items()]
 
 
-class _Look:
+class _Examination:
     def __init__(self, voice: Vocoder) -> None:
         self.voice, self.mel = voice, replace(voice.mel, layout="bands_first")
         self.log_mel = LogMelSpectrogram(self.mel)

@@ -17,7 +17,7 @@ from vocoder.features.audio import Bits, save_audio
 from vocoder.inference.vocoder import Vocoder
 
 
-class Piece(NamedTuple):
+class SourceFile(NamedTuple):
     """One file of a set, as it is read: its mel, or why there is nothing to make of it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     problem: str | None = None
 
 
-class Pieces(Dataset[Piece]):
+class SourceFiles(Dataset[SourceFile]):
     """The files of a set in order, each read when its turn comes; one whose waveform is there is not.
 
     So all processes share out the same list, however far an earlier start has come.
@@ -47,14 +47,14 @@ class Pieces(Dataset[Piece]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, index: int) -> Piece:
+    def __getitem__(self, index: int) -> SourceFile:
         source = self.sources[index]
         if self.outputs[source].exists():
-            return Piece(source)
+            return SourceFile(source)
         try:
-            return Piece(source, self.read(source))
+            return SourceFile(source, self.read(source))
         except (OSError, ValueError) as error:
-            return Piece(source, problem=str(error))
+            return SourceFile(source, problem=str(error))
 
 
 class Synthesis(LightningModule):
@@ -73,7 +73,7 @@ class Synthesis(LightningModule):
         """Move to the process' own device."""
         self.voice = self.voice.to(self.device)
 
-    def predict_step(self, batch: list[Piece], batch_idx: int) -> dict[Path, Tensor]:
+    def predict_step(self, batch: list[SourceFile], batch_idx: int) -> dict[Path, Tensor]:
         """Make the waveforms (time,) of a batch, by source; each as `vocoder infer` makes it, whatever is beside it."""
         mels = {piece.source: piece.mel for piece in batch if piece.mel is not None}
         if not mels:
@@ -109,7 +109,7 @@ class Waveforms(BasePredictionWriter):
         pl_module: LightningModule,
         prediction: dict[Path, Tensor],
         batch_indices: Sequence[int] | None,
-        batch: list[Piece],
+        batch: list[SourceFile],
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
@@ -186,6 +186,6 @@ def predict(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    loader = DataLoader(Pieces(waveforms.outputs, read), batch_size=batch_size, collate_fn=list)
+    loader = DataLoader(SourceFiles(waveforms.outputs, read), batch_size=batch_size, collate_fn=list)
     trainer.predict(synthesis, loader, return_predictions=False)
     return waveforms
