@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from conftest import tiny_config, tiny_network
-from vocoder.bundles.names import VOICES, voices
+from vocoder.bundles.names import DEFAULT_MODEL, VOICES, voices
 from vocoder.cli import main
 from vocoder.columns import WIDTH, align, wrap
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tin
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
 from vocoder.inference import conditioner as conditioning_by_blocks
 from vocoder.inference import single_thread
-from vocoder.inference.checks import look_frames
 from vocoder.inference.conditioner import Conditioner, condition_whole
+from vocoder.inference.mel_checks import look_frames
 from vocoder.inference.single_thread import run_single_threaded
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder

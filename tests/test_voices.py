@@ -12,13 +12,12 @@ from torch import Tensor
 
 from conftest import voice as voice_like
 from vocoder import LogMelSpectrogram, Vocoder, convert_mel, dialects
-from vocoder.bundles.names import voices
+from vocoder.bundles.names import DEFAULT_MODEL, voices
 from vocoder.data.corpora import split
 from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import compare
 from vocoder.features.dialects import CATALOGUE
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 

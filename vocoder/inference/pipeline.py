@@ -14,11 +14,11 @@ from torch import Tensor
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.features.frame_map import FrameMap, retime
 from vocoder.inference.batching import Part, Progress, run_side_by_side
-from vocoder.inference.checks import check_made
 from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
 from vocoder.inference.correction import Correction
 from vocoder.inference.deemphasis import Deemphasis
 from vocoder.inference.folding import Fold, count_pieces, measure_power, scale_progress
+from vocoder.inference.mel_checks import check_made
 from vocoder.inference.sampler import Place, Sampler
 from vocoder.model.wavenet import WaveNet
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
+from vocoder.inference.mel_checks import check_chunk, check_made, look_frames, warn_of_other_dialects
 from vocoder.inference.pipeline import Pipeline
 from vocoder.inference.sampler import Place
 from vocoder.inference.single_thread import one_at_a_time, run_single_threaded

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vocoder.bundles.bundle import Bundle, save_bundle
 from vocoder.bundles.hub import push
-from vocoder.bundles.names import ModelName, load_model, stamp
+from vocoder.bundles.names import DEFAULT_MODEL, ModelName, load_model, stamp
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key
@@ -23,22 +23,18 @@ from vocoder.features.statistics import Stats
 from vocoder.inference.checks import (
     check_device,
     check_fold,
-    check_mel,
     check_numbers,
     check_passes,
     check_speaker,
     check_temperature,
-    check_values,
     check_voiced_temperature,
-    warn_of_other_dialects,
 )
 from vocoder.inference.correction import correction_latency
+from vocoder.inference.mel_checks import check_mel, check_utterance, check_values, warn_of_other_dialects
 from vocoder.inference.pipeline import Pipeline, Utterance
 from vocoder.inference.sampler import Sampler
 from vocoder.inference.stream import Stream
 from vocoder.model.wavenet import WaveNet
-
-DEFAULT_MODEL = "universal"
 
 _make_converter = lru_cache(maxsize=16)(make_converter)
 
@@ -263,9 +259,9 @@ class Vocoder:
         fold = check_fold(fold)
         source = self._source(dialect, stats)
         pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
-        mels = check_mel(mel, pipeline.source)
-        check_values(mels, pipeline.source)
-        warn_of_other_dialects(mels, pipeline.source)
+        mels = check_mel(mel, source)
+        check_values(mels, source)
+        warn_of_other_dialects(mels, source)
         utterances = self._number(mels.split(1), speaker, utterance)
         waveforms = pipeline.run(utterances, fold=fold, progress=progress)
         return torch.stack(waveforms) if mel.ndim == 3 else waveforms[0]
@@ -320,9 +316,9 @@ class Vocoder:
         """
         source = self._source(dialect, stats)
         pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
-        checked = [_read_one(index, mel, pipeline.source) for index, mel in enumerate(mels)]
+        checked = [check_utterance(index, mel, source) for index, mel in enumerate(mels)]
         utterances = self._number(checked, speaker, utterance)
-        any(warn_of_other_dialects(mel, pipeline.source) for mel in checked)  # of the first that is doubtful
+        any(warn_of_other_dialects(mel, source) for mel in checked)  # of the first that is doubtful
         return pipeline.run(utterances, progress=progress, finished=finished)
 
     def stream(
@@ -438,15 +434,3 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
 @lru_cache(maxsize=4)
 def _cached(model: str, stamp: tuple[str, int] | None) -> Vocoder:
     return Vocoder.from_pretrained(model)
-
-
-def _read_one(index: int, mel: Tensor | np.ndarray, source: MelConfig) -> Tensor:
-    """Read a mel that must be one utterance; an error says which of several it is."""
-    try:
-        mels = check_mel(mel, source)
-        if len(mels) != 1:
-            raise ValueError(f"it must be one utterance, but is a batch of {len(mels)}. Pass them one by one.")
-        check_values(mels, source)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"Utterance {index}: {error}") from error
-    return mels

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vocoder.config import MelConfig
 from vocoder.features.layout import to_bands_first
-from vocoder.inference.checks import describe_other_dialects, look_frames
+from vocoder.inference.mel_checks import describe_other_dialects, look_frames
 from vocoder.inference.stream import Stream
 from vocoder.service.admission import Limits, Places, RefusedError
 from vocoder.service.metrics import Metrics

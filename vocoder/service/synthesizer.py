@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from vocoder.features.frame_map import count_frames
-from vocoder.inference.checks import check_mel, check_values, describe_other_dialects
 from vocoder.inference.conditioner import BLOCK_FRAMES
+from vocoder.inference.mel_checks import check_mel, check_values, describe_other_dialects
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
 from vocoder.machine import physical_cores
