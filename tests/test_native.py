@@ -22,7 +22,8 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, tiny_config, tiny_mel_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
-from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
+from vocoder.engines import NativeEngine, ReferenceEngine, create_engine
+from vocoder.engines.cpu import library
 from vocoder.engines.cpu.library import find_library, instruction_sets, load_library
 from vocoder.engines.cpu.native import HelperTrial, describe
 from vocoder.model.wavenet import Conditioning, WaveNet
