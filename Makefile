@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-NATIVE := $(wildcard vocoder/engines/native/*)
+NATIVE := $(wildcard vocoder/engines/cpu/*.h vocoder/engines/cpu/*.cpp vocoder/engines/cpu/CMakeLists.txt)
 # PESQ alone is built from C; without a compiler evaluations leave it out.
 EXTRAS := train,eval,serve,dev$(if $(shell command -v $(CC)),$(shell echo ,pesq))
 RECIPES := $(patsubst recipes/%/train.yaml,%,$(wildcard recipes/*/train.yaml))
@@ -94,7 +94,7 @@ sanitize-address sanitize-thread: $(STAMP)
 	rm -rf build/$@
 	CXX=$(CXX) $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/$@ . \
 	    --config-settings cmake.define.VOCODER_SANITIZE=$(KIND) --config-settings install.strip=false
-	OMP_NUM_THREADS=1 VOCODER_NATIVE_LIBRARY="$(CURDIR)/build/$@/vocoder/engines/libvocoder.so" \
+	OMP_NUM_THREADS=1 VOCODER_NATIVE_LIBRARY="$(CURDIR)/build/$@/vocoder/engines/cpu/libvocoder.so" \
 	    LD_PRELOAD="$(foreach name,$(RUNTIME) libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
 	    $(BIN)/python -m pytest --capture=sys $(ARGS) $(wildcard tests/test_engines.py tests/test_native.py tests/test_native_sizes.py \
 	        tests/test_rollout.py)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.config import DistributionConfig, MelConfig, NetworkConfig, VocoderConfig
-from vocoder.engines import library
+from vocoder.engines.cpu import library
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from test_measures import MEL, RATE, look, noise, speech
 from vocoder.data.layouts import read_corpus
-from vocoder.evaluation.analysis import Undefined
-from vocoder.evaluation.artefacts import band_power, bursts, clicks, level_drift
 from vocoder.evaluation.baselines import griffin_lim
+from vocoder.evaluation.measures.analysis import Undefined
+from vocoder.evaluation.measures.artefacts import band_power, bursts, clicks, level_drift
 from vocoder.features.audio import load_audio
 from vocoder.features.mel import LogMelSpectrogram
 

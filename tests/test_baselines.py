@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vocoder.config import MelConfig
-from vocoder.evaluation.analysis import Analysis
 from vocoder.evaluation.baselines import CopyFolder, griffin_lim
-from vocoder.evaluation.spectral import log_mel_distance
+from vocoder.evaluation.measures.analysis import Analysis
+from vocoder.evaluation.measures.spectral import log_mel_distance
 from vocoder.features.audio import save_audio
 from vocoder.features.mel import LogMelSpectrogram
 

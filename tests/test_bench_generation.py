@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from conftest import DISTRIBUTIONS, tiny_config, tiny_network
-from vocoder.bench.cases import Plan, default_threads, engine_cases
-from vocoder.bench.peers import build_peers
-from vocoder.cli import main
-from vocoder.config import NETWORKS, MelConfig
-from vocoder.engines import ENGINES
-from vocoder.engines.library import load_library
-from vocoder.engines.limits import (
+from vocoder.bench.cases import BenchPlan, default_threads, engine_cases
+from vocoder.bench.limits import (
     block_length,
     count_multiply_adds,
     measure_limits,
     native_weight_bytes,
     reference_weight_bytes,
 )
-from vocoder.engines.native import NativeEngine
+from vocoder.bench.peers import build_peers
+from vocoder.cli import main
+from vocoder.config import NETWORKS, MelConfig
+from vocoder.engines import ENGINES
+from vocoder.engines.cpu.library import load_library
+from vocoder.engines.cpu.native import NativeEngine
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
@@ -197,14 +197,14 @@ def test_threads_are_all_cores_and_powers_of_two_below(monkeypatch: pytest.Monke
 
 def test_a_run_leaves_torchs_threads_as_they_were() -> None:
     before, network = torch.get_num_threads(), tiny_network()
-    (case,) = engine_cases("tiny", tiny_config(), network, Plan(engines=("torch",), threads=(before + 1,)))
+    (case,) = engine_cases("tiny", tiny_config(), network, BenchPlan(engines=("torch",), threads=(before + 1,)))
     assert case.run(1) > 0
     assert torch.get_num_threads() == before
 
 
 def test_voices_of_several_speakers_can_be_timed() -> None:
     config = tiny_config(num_speakers=3)
-    for case in engine_cases("tiny", config, tiny_network(config), Plan(engines=("auto",), streams=(2,))):
+    for case in engine_cases("tiny", config, tiny_network(config), BenchPlan(engines=("auto",), streams=(2,))):
         assert case.run(2) > 0
 
 

@@ -18,9 +18,9 @@ import soundfile
 import torch
 
 from vocoder.cli import main
-from vocoder.evaluation.answers import read_answers, read_key
-from vocoder.evaluation.blind import ANCHOR, REFERENCE, UTTERANCES, low_pass, write_blind_test
-from vocoder.evaluation.listening import summarise
+from vocoder.evaluation.listening.answers import read_answers, read_key
+from vocoder.evaluation.listening.blind import ANCHOR, REFERENCE, UTTERANCES, low_pass, write_blind_test
+from vocoder.evaluation.listening.results import summarise
 from vocoder.evaluation.records import Evaluation, SystemOutput, UtteranceRecord
 
 pytest_plugins = ["browser"]

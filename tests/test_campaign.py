@@ -19,7 +19,7 @@ from campaign.fuzz import run_cases
 from campaign.generators import GENERATORS
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.bundles.bundle import save_bundle
-from vocoder.engines.library import load_library
+from vocoder.engines.cpu.library import load_library
 
 DOSE = {"periods": 6, "predictions": 4}
 SEED = 17

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from conftest import tiny_config, tiny_network
-from vocoder.bundles.models import VOICES, voices
+from vocoder.bundles.names import DEFAULT_MODEL, VOICES, voices
 from vocoder.cli import main
 from vocoder.columns import WIDTH, align, wrap
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the voices that ship."""
-    for module in ("vocoder.bundles.models", "vocoder.cli.voices"):
+    for module in ("vocoder.bundles.names", "vocoder.cli.voices"):
         monkeypatch.setattr(f"{module}.VOICES", tmp_path)
     return tmp_path
 

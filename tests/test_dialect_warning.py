@@ -16,7 +16,7 @@ from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import CATALOGUE
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.checks import look_frames, warn_of_other_dialects
+from vocoder.inference.mel_checks import look_frames, warn_of_other_dialects
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 ALIKE = [name for name, entry in CATALOGUE.items() if entry.mel.sample_rate == 22_050]

@@ -17,9 +17,9 @@ from vocoder.engines import ENGINES, able_engines, create_engine
 from vocoder.engines.base import Engine
 from vocoder.engines.graphs import GraphEngine
 from vocoder.engines.noise import draw_noise
-from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ROWS, ReferenceEngine
 from vocoder.engines.step import Frame, Step
+from vocoder.engines.triton_engine import TritonEngine
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 FRAMES = 5  # 80 samples; the receptive field of the tiny network is 15 or 29 steps

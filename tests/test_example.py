@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import vocoder
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.data.corpora import split
 from vocoder.data.layouts import read_corpus, read_transcripts
 from vocoder.features.audio import load_audio
 from vocoder.inference.example import RECORDINGS, UTTERANCE
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 SPEECH = os.environ.get("VOCODER_SPEECH")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import speech_like_mel, tiny_config, tiny_network
-from vocoder.engines.library import library_obstacle
+from vocoder.engines.cpu.library import library_obstacle
 from vocoder.training.free_running import energy_score, free_copies, free_running_score
 
 FRAMES = 140  # of 16 samples: as long as the longest window and the start before it

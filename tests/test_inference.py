@@ -27,8 +27,8 @@ from vocoder.config import SamplingConfig, VocoderConfig, to_dict
 from vocoder.engines.noise import draw_noise
 from vocoder.formats import FORMAT_VERSION
 from vocoder.inference.batching import count_slots
-from vocoder.inference.checks import DialectWarning
 from vocoder.inference.conditioner import Conditioner, condition_whole
+from vocoder.inference.mel_checks import DialectWarning
 from vocoder.inference.sampler import spread_noise
 from vocoder.inference.vocoder import Vocoder
 
@@ -718,7 +718,7 @@ def test_without_huggingface_hub_the_remedy_is_named(monkeypatch: pytest.MonkeyP
 def test_a_voice_of_the_package_is_found_by_its_name(
     model: Vocoder, mel: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vocoder.bundles.models.VOICES", tmp_path)
+    monkeypatch.setattr("vocoder.bundles.names.VOICES", tmp_path)
     model.save_pretrained(tmp_path / "anna-8")
     assert torch.equal(vocoder.infer(mel, "anna-8"), model.infer(mel))
     with pytest.raises(FileNotFoundError, match=r"\(anna-8\), but there is no 'ana-8'"):
@@ -761,7 +761,7 @@ def test_a_number_of_any_length_is_refused_by_its_name(name: str) -> None:
 
 FORKED = """
 import os, signal, torch, vocoder
-from vocoder.inference.checks import describe_other_dialects
+from vocoder.inference.mel_checks import describe_other_dialects
 torch.set_num_threads(2)
 model = vocoder.Vocoder.from_pretrained({folder!r})
 mel = torch.full((8, 4), -7.0) + torch.arange(4.0)

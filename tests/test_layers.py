@@ -1,24 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vocoder.config import NetworkConfig
 from vocoder.model.layers import GatedResidualLayer, GatedUnit, StackTaps, operand_dtype
 
 SHAPES = [(2, 1), (2, 4), (3, 2), (3, 16), (4, 1)]  # (kernel_size, dilation); 16 reaches beyond the segment
 
+CONFIG = NetworkConfig(residual_channels=5, gate_channels=8, conditioning_channels=3)
+
 
 def random_layer(kernel_size: int = 2, dilation: int = 2, residual_scale: float = 1.0) -> GatedResidualLayer:
-    layer = GatedResidualLayer(
-        residual_channels=5,
-        gate_channels=8,
-        conditioning_channels=3,
-        kernel_size=kernel_size,
-        dilation=dilation,
-        residual_scale=residual_scale,
-    )
+    layer = GatedResidualLayer(replace(CONFIG, kernel_size=kernel_size, residual_scale=residual_scale), dilation)
     torch.nn.init.normal_(layer.bias)
     torch.nn.init.normal_(layer.residual.bias)
     return layer
@@ -116,15 +114,7 @@ def test_a_silent_layer_passes_the_stream_on() -> None:
 
 
 def test_the_last_layer_has_no_way_back_into_the_stream() -> None:
-    layer = GatedResidualLayer(
-        residual_channels=5,
-        gate_channels=8,
-        conditioning_channels=3,
-        kernel_size=2,
-        dilation=1,
-        residual_scale=1.0,
-        is_last=True,
-    )
+    layer = GatedResidualLayer(CONFIG, dilation=1, is_last=True)
     assert {name for name, _ in layer.named_parameters()} == {"W", "V", "bias"}
     x, h = random_inputs(dtype=torch.float32)
     assert layer(x, h)[0] is x

@@ -11,7 +11,7 @@ import torch
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.config import WaveformConfig
 from vocoder.engines import create_engine
-from vocoder.evaluation.likelihood import linear_prediction_yardstick, log_likelihood
+from vocoder.evaluation.measures.likelihood import linear_prediction_yardstick, log_likelihood
 from vocoder.inference.conditioner import Conditioner, condition_whole
 
 ENGINES = ("native", "torch")

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from vocoder.cli import main
-from vocoder.evaluation.answers import COLUMNS, Answer, Answers, Key, read_answers, read_key
-from vocoder.evaluation.listening import discrimination, opinion, screen, summarise, to_markdown
+from vocoder.evaluation.listening.answers import COLUMNS, Answer, Answers, Key, read_answers, read_key
+from vocoder.evaluation.listening.results import discrimination, opinion, screen, summarise, to_markdown
 
 CODES = {"0r": ("a", "original"), "0m": ("a", "model"), "1r": ("b", "original"), "1m": ("b", "model")}
 KEY = Key("7e57", ["original", "model"], CODES)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from conftest import voice
 from vocoder.config import MelConfig
-from vocoder.evaluation import levels, perceptual, pitch, spectral
-from vocoder.evaluation.analysis import F0_SECONDS, Analysis, Undefined
-from vocoder.evaluation.measures import MEASURES, compare
+from vocoder.evaluation.measures import levels, perceptual, pitch, spectral
+from vocoder.evaluation.measures.all import MEASURES, compare
+from vocoder.evaluation.measures.analysis import F0_SECONDS, Analysis, Undefined
 from vocoder.evaluation.stopwatch import Stopwatch
 
 MEL = MelConfig()

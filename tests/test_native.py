@@ -22,9 +22,10 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, tiny_config, tiny_mel_config, tiny_network
 from test_engines import VARIANTS, condition, noise_for
-from vocoder.engines import NativeEngine, ReferenceEngine, create_engine, library
-from vocoder.engines.library import find_library, instruction_sets, load_library
-from vocoder.engines.native import HelperTrial, describe
+from vocoder.engines import NativeEngine, ReferenceEngine, create_engine
+from vocoder.engines.cpu import library
+from vocoder.engines.cpu.library import find_library, instruction_sets, load_library
+from vocoder.engines.cpu.native import HelperTrial, describe
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 SETS = instruction_sets()
@@ -177,7 +178,7 @@ def test_pieces_of_a_call_are_whole_steps(monkeypatch: pytest.MonkeyPatch) -> No
     engine = NativeEngine(network, threads=1)
     conditioning, noise, waveforms = condition(network, config, 2), noise_for(network, 2), []
     for seconds in (1.0, 0.0):
-        monkeypatch.setattr("vocoder.engines.native.PIECE_SECONDS", seconds)
+        monkeypatch.setattr("vocoder.engines.cpu.native.PIECE_SECONDS", seconds)
         waveforms.append(engine.generate(conditioning, noise, engine.initial_state(2)))
     assert torch.equal(*waveforms)
 
@@ -458,7 +459,7 @@ def test_a_precision_that_only_it_has_makes_auto_take_it() -> None:
 @needs_library
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_large_batches_are_shared_evenly(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vocoder.engines.native.physical_cores", lambda: 3)
+    monkeypatch.setattr("vocoder.engines.cpu.native.physical_cores", lambda: 3)
     engine = NativeEngine(tiny_network(), threads=threads)
     for batch in (1, 2, 32, 64, 65, 96, 129):
         rows = [group.rows for group in engine.initial_state(batch)]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-import vocoder.engines
-from vocoder.engines.library import NAMES, find_library
+import vocoder.engines.cpu
+from vocoder.engines.cpu.library import NAMES, find_library
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ROOT / "vocoder" / "engines" / "native"
+SOURCES = ROOT / "vocoder" / "engines" / "cpu"
 
 needs_cmake = pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake, which pip brings only while it builds")
 needs_compiler = pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
@@ -41,7 +41,7 @@ def compiler_that_refuses(what: str, folder: Path) -> Path:
 def test_library_is_one_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOCODER_NATIVE_LIBRARY", raising=False)
     path = find_library()
-    assert path is None or (path.name in NAMES and str(path.parent) in list(vocoder.engines.__path__))
+    assert path is None or (path.name in NAMES and str(path.parent) in list(vocoder.engines.cpu.__path__))
 
 
 def test_another_library_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ import pytest
 
 from conftest import tiny_config
 from vocoder.engines import NativeEngine
-from vocoder.engines.library import MAX_LAYERS, Shape, instruction_sets, load_library
-from vocoder.engines.native import describe
+from vocoder.engines.cpu.library import MAX_LAYERS, Shape, instruction_sets, load_library
+from vocoder.engines.cpu.native import describe
 from vocoder.model.wavenet import WaveNet
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the native library was not built")
 
-# Bytes of an activation and of a weight, and whether weights have scales: `native/products.h`.
+# Bytes of an activation and of a weight, and whether weights have scales: `cpu/products.h`.
 STORED = {
     "fp32": (4, 4, False),
     "int16": (2, 2, True),

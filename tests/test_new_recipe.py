@@ -19,7 +19,7 @@ from vocoder.config import NETWORKS, MelConfig, NetworkConfig, check_steps, from
 from vocoder.features.design import design_mel, filterbank_rank
 from vocoder.features.dialects import DIALECTS
 from vocoder.inference.vocoder import Vocoder
-from vocoder.model.pitch import PitchLag
+from vocoder.model.pitch_lag import PitchLag
 from vocoder.training.recipe import network_for, write_recipe
 
 RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)

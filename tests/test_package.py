@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ HEAVY = ("lightning", "wandb", "librosa", "torchaudio", "matplotlib", "huggingfa
 
 # In signal order: a room may import itself and the rooms before it, never a later one.
 ROOMS = (
-    "constants", "files", "columns", "config", "formats", "memory",
+    "constants", "files", "columns", "config", "formats", "memory", "machine",
     "features", "model", "bundles", "engines", "inference", "plots", "data", "evaluation", "training",
     "interop", "service", "bench", "cli",
 )  # fmt: skip
@@ -47,8 +48,8 @@ def test_annotations_are_part_of_the_interface():
     assert (PACKAGE / "py.typed").is_file()
 
 
-def imported_rooms(path):
-    """Rooms of vocoder that a file imports, at its top or inside a function."""
+def imports_of(path):
+    """All that a file imports, at its top or inside a function, in dotted parts."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -56,7 +57,11 @@ def imported_rooms(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively; write the full name."
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name.split(".")[1] for name in names if name.startswith("vocoder.")}
+    return [name.split(".") for name in names]
+
+
+def imported_rooms(path):
+    return {parts[1] for parts in imports_of(path) if parts[0] == "vocoder" and len(parts) > 1}
 
 
 def room_of(path):
@@ -70,6 +75,26 @@ def test_arrows_between_rooms_point_up(path):
     allowed = ROOMS[: ROOMS.index(room_of(path)) + 1]
     for room in imported_rooms(path) & set(ROOMS):
         assert room in allowed, f"{path.relative_to(ROOT)} imports vocoder.{room}, which comes later in {ROOMS}."
+
+
+def imported_neighbours(path, room):
+    """What a file imports of its room: files, folders, and `__init__` for a name that the room itself gives."""
+    place = ["vocoder", *room.relative_to(PACKAGE).parts]
+    names = {parts[len(place)] for parts in imports_of(path) if parts[: len(place)] == place and parts != place}
+    return {name if (room / name).is_dir() or (room / f"{name}.py").is_file() else "__init__" for name in names}
+
+
+@pytest.mark.parametrize(
+    "room", sorted(path.parent for path in PACKAGE.glob("*/**/__init__.py")), ids=lambda room: room.name
+)
+def test_no_room_has_a_circle_of_imports(room):
+    """A folder inside counts as one: what it needs of its room comes before it, what needs it comes after."""
+    arrows = {}
+    for path in room.iterdir():
+        files = [path] if path.suffix == ".py" else list(path.rglob("*.py"))
+        if files:
+            arrows[path.stem] = set().union(*(imported_neighbours(file, room) for file in files)) - {path.stem}
+    TopologicalSorter(arrows).prepare()  # CycleError names the circle
 
 
 def test_the_network_knows_no_lightning_and_no_files():
@@ -103,7 +128,7 @@ def words_of(name):
 def mapped(block):
     """Rooms in order, and the files, that a block of ARCHITECTURE.md lists: one a line, a room's indented below it."""
     rooms, files = [], []
-    for name in re.findall(r"^ *[\w.]+/?", block, re.MULTILINE):
+    for name in re.findall(r"^ *[\w./]+", block, re.MULTILINE):
         if not name.startswith(" "):
             rooms.append(name)
         if not name.endswith("/"):
@@ -117,7 +142,7 @@ def test_architecture_maps_every_file_once_and_no_other():
     rooms, files = mapped(package)
     assert sorted(files) == sorted(path.relative_to(PACKAGE).as_posix() for path in MODULES)
     assert [room.rstrip("/").removesuffix(".py") for room in rooms if room != "__main__.py"] == list(ROOMS)
-    sources = [path.name for path in (PACKAGE / "engines/native").iterdir() if path.suffix in (".h", ".cpp")]
+    sources = [path.name for path in (PACKAGE / "engines/cpu").iterdir() if path.suffix in (".h", ".cpp")]
     assert sorted(mapped(native)[1]) == sorted(sources)
 
 

@@ -18,8 +18,9 @@ import soundfile
 from vocoder.config import to_dict
 from vocoder.evaluation.copies import ALL_MEASURES
 from vocoder.evaluation.headline import headline
-from vocoder.evaluation.page import PARTS, inline_audio, inline_json, read_part, write_page
+from vocoder.evaluation.page import PARTS, inline_audio, inline_json, read_part
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Measure, SystemOutput, Total, UtteranceRecord
+from vocoder.evaluation.report import write_report
 
 from conftest import tiny_mel_config  # isort: skip
 
@@ -105,7 +106,7 @@ def evaluation(tmp_path: Path) -> Evaluation:
 
 @pytest.fixture
 def opened(page: Any, tmp_path: Path, evaluation: Evaluation) -> Any:
-    page.goto(write_page(tmp_path, evaluation).as_uri())
+    page.goto(write_report(tmp_path, evaluation).as_uri())
     page.wait_for_selector("figure")
     return page
 
@@ -144,7 +145,7 @@ def cells(page: Any, table: str, row: str) -> list[str]:
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path, evaluation: Evaluation) -> None:
-    page = write_page(tmp_path, evaluation)
+    page = write_report(tmp_path, evaluation)
     assert page == tmp_path / "report" / "index.html"
     code = re.sub(r'<script type="application/json".*?</script>', "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert not re.search(r"\b(src|href)=|https?:|\bimport\b|\bfetch\(|url\(", code)
@@ -152,7 +153,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path, evaluation: Evaluatio
 
 
 def test_the_page_holds_every_file_bit_for_bit(tmp_path: Path, evaluation: Evaluation) -> None:
-    text = write_page(tmp_path, evaluation).read_text(encoding="utf-8")
+    text = write_report(tmp_path, evaluation).read_text(encoding="utf-8")
     held = json.loads(re.search(r'id="utterance-0">(.*?)</script>', text).group(1))
     assert list(held) == SYSTEMS
     for system, one in held.items():
@@ -162,10 +163,10 @@ def test_the_page_holds_every_file_bit_for_bit(tmp_path: Path, evaluation: Evalu
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, evaluation: Evaluation) -> None:
-    before = write_page(tmp_path, evaluation).read_bytes()
+    before = write_report(tmp_path, evaluation).read_bytes()
     (tmp_path / "audio" / "b1.flac").unlink()
     with pytest.raises(FileNotFoundError, match=r"b1\.flac"):
-        write_page(tmp_path, evaluation)
+        write_report(tmp_path, evaluation)
     assert (tmp_path / "report" / "index.html").read_bytes() == before
 
 
@@ -301,7 +302,7 @@ def test_an_utterance_without_a_copy_shows_and_plays_the_rest(opened: Any) -> No
 def test_an_evaluation_without_recordings_still_shows_its_copies(page: Any, tmp_path: Path, evaluation: Any) -> None:
     for one in evaluation.utterances:
         one.systems[ORIGINAL] = SystemOutput(None)
-    page.goto(write_page(tmp_path, evaluation).as_uri())
+    page.goto(write_report(tmp_path, evaluation).as_uri())
     page.wait_for_selector("figure")
     assert page.locator("figcaption strong").all_inner_texts() == ["wavenet", "griffin-lim"]
     assert heard(page) == ["wavenet"]

@@ -12,9 +12,9 @@ from matplotlib.collections import LineCollection
 from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import DISTRIBUTIONS, speech_like_mel, tiny_config, tiny_mel_config, tiny_network, voice
+from vocoder.bench.limits import count_multiply_adds
 from vocoder.config import NETWORKS, VocoderConfig, WaveformConfig
 from vocoder.constants import LEVELS
-from vocoder.engines.limits import count_multiply_adds
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet

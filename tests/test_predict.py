@@ -17,7 +17,7 @@ from conftest import speech_like_mel, tiny_config, tiny_network
 pytest.importorskip("lightning")
 from vocoder.cli import main
 from vocoder.inference.vocoder import Vocoder
-from vocoder.training.predict import Pieces
+from vocoder.training.predict import SourceFiles
 
 # Lightning 2.6 calls torch by names that it announces to remove.
 pytestmark = [
@@ -118,7 +118,7 @@ def test_more_processes_than_files_are_refused(folder, tmp_path, capsys):
 
 def test_a_file_is_read_when_its_turn_comes_and_not_if_it_is_made():
     read = []
-    pieces = Pieces({Path("a"): Path("nowhere/a.wav"), Path("b"): Path(__file__)}, lambda path: read.append(path))
+    pieces = SourceFiles({Path("a"): Path("nowhere/a.wav"), Path("b"): Path(__file__)}, lambda path: read.append(path))
     assert len(pieces) == 2
     assert read == []
     assert [pieces[index].problem for index in range(2)] == [None, None]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torchmetrics")
-from vocoder.bundles.models import voices
+from vocoder.bundles.names import voices
 from vocoder.cli import _parser
 from vocoder.evaluation.run import hash_ids, hash_weights
 from vocoder.inference.vocoder import Vocoder

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder.config import DistributionConfig, NetworkConfig
-from vocoder.engines import rollout
-from vocoder.engines.library import instruction_sets, library_obstacle
+from vocoder.engines.cpu import rollout
+from vocoder.engines.cpu.library import instruction_sets, library_obstacle
+from vocoder.engines.cpu.rollout import Rollout, check_rollout
 from vocoder.engines.reference import ReferenceEngine
-from vocoder.engines.rollout import Rollout, check_rollout
 
 pytestmark = pytest.mark.skipif(library_obstacle() is not None, reason="there is no compiled library")
 

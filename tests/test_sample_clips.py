@@ -15,7 +15,7 @@ from runs import make_corpus, recipe, vocoder
 from vocoder.config import MelConfig
 from vocoder.engines.noise import draw_noise
 from vocoder.engines.reference import ReferenceEngine
-from vocoder.evaluation.analysis import Analysis, Undefined
+from vocoder.evaluation.measures.analysis import Analysis, Undefined
 from vocoder.training import sample_clips
 from vocoder.training.module import VocoderModule
 from vocoder.training.sample_clips import (
@@ -89,7 +89,7 @@ def test_a_perfect_copy_is_at_no_distance():
 
 
 def test_a_measure_is_left_out_where_its_package_is_missing(without_package, forget):
-    forget("vocoder.evaluation.perceptual")
+    forget("vocoder.evaluation.measures.perceptual")
     without_package("torchmetrics")
     waveform = voice(150.0, 8000, slope=1.0)
     assert measure([Analysis(waveform[0], MelConfig())], waveform).keys() == METERS.keys() - {"val/pesq"}

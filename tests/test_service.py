@@ -34,7 +34,7 @@ from vocoder.cli import main
 from vocoder.features.audio import to_levels
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.checks import look_frames
+from vocoder.inference.mel_checks import look_frames
 from vocoder.inference.vocoder import Vocoder
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -47,7 +47,7 @@ from vocoder.bench.service import load  # noqa: E402
 from vocoder.service.admission import Limits, Places, RefusedError  # noqa: E402
 from vocoder.service.app import Service  # noqa: E402
 from vocoder.service.server import Server, make_server  # noqa: E402
-from vocoder.service.sounds import PatientResponse  # noqa: E402
+from vocoder.service.sounds import PacedResponse  # noqa: E402
 from vocoder.service.synthesizer import Synthesizer  # noqa: E402
 
 FRAMES = 100
@@ -572,7 +572,7 @@ def test_a_response_that_nobody_takes_is_given_up() -> None:
     async def listen() -> Any:
         await asyncio.Event().wait()
 
-    response = PatientResponse(pieces(), "audio/wav", {}, idle=0.05)
+    response = PacedResponse(pieces(), "audio/wav", {}, idle=0.05)
     asyncio.run(response({"type": "http"}, listen, never))
     assert made == [0]
 
@@ -670,7 +670,7 @@ def test_without_torchaudio_only_mels_are_taken(
     assert service.synthesize(mel).status == 200
 
 
-@pytest.mark.filterwarnings("ignore::vocoder.inference.checks.DialectWarning")  # as the command does
+@pytest.mark.filterwarnings("ignore::vocoder.inference.mel_checks.DialectWarning")  # as the command does
 def test_a_mel_that_looks_like_anothers_is_made_with_a_warning(service: Running, mel: Tensor) -> None:
     doubtful = mel * 0 + 3.0
     doubtful[:, ::2] = -14.0
@@ -680,7 +680,7 @@ def test_a_mel_that_looks_like_anothers_is_made_with_a_warning(service: Running,
     assert "vocoder-warning" not in service.synthesize(mel).headers
 
 
-@pytest.mark.filterwarnings("ignore::vocoder.inference.checks.DialectWarning")
+@pytest.mark.filterwarnings("ignore::vocoder.inference.mel_checks.DialectWarning")
 def test_a_stream_warns_once_when_enough_frames_have_come(service: Running, model: Vocoder) -> None:
     frames = np.full((look_frames(model.mel) + 40, 8), 3.0, dtype="<f4")
     frames[:, ::2] = -14.0

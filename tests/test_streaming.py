@@ -18,14 +18,14 @@ from torch import Tensor
 
 from conftest import DISTRIBUTIONS, on_engine, speech_like_mel, tiny_config, tiny_mel_config, tiny_network
 from vocoder.config import SamplingConfig, VocoderConfig, WaveformConfig
-from vocoder.engines.native import physical_cores
 from vocoder.inference import conditioner as conditioning_by_blocks
-from vocoder.inference import solo
-from vocoder.inference.checks import look_frames
+from vocoder.inference import single_thread
 from vocoder.inference.conditioner import Conditioner, condition_whole
-from vocoder.inference.solo import run_solo
+from vocoder.inference.mel_checks import look_frames
+from vocoder.inference.single_thread import run_single_threaded
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import physical_cores
 from vocoder.memory import has_run_out
 from vocoder.model.wavenet import PARTS, Conditioning
 
@@ -245,31 +245,31 @@ def test_conditioning_depends_neither_on_torch_s_threads_nor_changes_their_numbe
         torch.set_num_threads(3)
         shared = condition_whole(Conditioner(model.network), mel[None])
         assert torch.get_num_threads() == 3
-        assert run_solo(torch.get_num_threads).result() == 1
+        assert run_single_threaded(torch.get_num_threads).result() == 1
     finally:
         torch.set_num_threads(before)
     for name in PARTS:
         assert torch.equal(getattr(alone, name), getattr(shared, name))
 
 
-def test_a_call_out_of_a_solo_thread_does_not_wait_for_a_free_one() -> None:
+def test_a_call_out_of_a_single_thread_does_not_wait_for_a_free_one() -> None:
     def nested(depth: int) -> int:
-        return depth if depth == 8 else run_solo(nested, depth + 1).result()
+        return depth if depth == 8 else run_single_threaded(nested, depth + 1).result()
 
-    assert run_solo(nested, 0).result(timeout=30) == 8
+    assert run_single_threaded(nested, 0).result(timeout=30) == 8
 
 
 def test_a_thread_for_which_there_was_no_room_is_begun_again_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    solo._pool.cache_clear()
+    single_thread._pool.cache_clear()
     with monkeypatch.context() as change:
-        change.setattr(solo, "_settle", fail)
+        change.setattr(single_thread, "_settle", fail)
         with pytest.raises(RuntimeError, match="thread initializer failed") as error:
-            run_solo(torch.get_num_threads).result()
+            run_single_threaded(torch.get_num_threads).result()
     assert has_run_out(error.value)
-    assert run_solo(torch.get_num_threads).result() == 1
+    assert run_single_threaded(torch.get_num_threads).result() == 1
 
 
 # --- time

@@ -16,7 +16,7 @@ from conftest import tiny_config
 
 pytest.importorskip("lightning")
 from runs import Diary, make_corpus, recipe, vocoder
-from vocoder.bundles.models import load_model
+from vocoder.bundles.names import load_model
 from vocoder.config import NetworkConfig
 from vocoder.data.layouts import read_corpus
 from vocoder.data.segments import RandomSegments, SegmentCutter, WholeUtterances

@@ -16,18 +16,20 @@ from torch import Tensor
 from conftest import speech_like_mel, tiny_config, tiny_network
 from vocoder import Vocoder, example
 from vocoder.config import VocoderConfig
-from vocoder.engines import ENGINES, create_engine, persistent
+from vocoder.engines import ENGINES, create_engine, triton_engine
 from vocoder.engines.noise import draw_noise
-from vocoder.engines.packing import ROWS, tile_of
-from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ReferenceEngine
+from vocoder.engines.triton_engine import TritonEngine
+from vocoder.engines.triton_packing import ROWS, tile_of
 from vocoder.model.distributions import LEVELS
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 pytest.importorskip("triton", reason="needs Triton, which torch brings on Linux")
 
 DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.skipif(not persistent.interpreting(), reason="Triton's interpreter is off")),
+    pytest.param(
+        "cpu", marks=pytest.mark.skipif(not triton_engine.interpreting(), reason="Triton's interpreter is off")
+    ),
     pytest.param(
         "cuda",
         marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
@@ -187,7 +189,7 @@ def test_what_it_cannot_run_is_refused_with_a_reason(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValueError, match=r"up to 128 channels in fp32, but this one has 256\. Take precision bf16"):
         TritonEngine(tiny_network(tiny_config(skip_channels=200)), "fp32")
     network = tiny_network()
-    monkeypatch.setattr(persistent, "installed_triton", lambda: (3, 1))
+    monkeypatch.setattr(triton_engine, "installed_triton", lambda: (3, 1))
     assert "needs Triton 3.6" in str(TritonEngine.obstacle(network))
     monkeypatch.delenv("TRITON_INTERPRET")
     assert "runs on CUDA devices, but the network is on the cpu" in str(TritonEngine.obstacle(network))
@@ -207,7 +209,8 @@ import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from vocoder.config import NETWORKS, DistributionConfig, MelConfig, NetworkConfig
-from vocoder.engines import kernel, persistent
+from vocoder.engines import triton_engine
+from vocoder.engines import triton_kernel as kernel
 from vocoder.model.wavenet import WaveNet
 
 
@@ -227,7 +230,7 @@ class Compiled:
 name, precision, forced = sys.argv[1:]
 driver.set_active(AbsentDevice())
 kernel_itself, kernel.run_frame = kernel.run_frame, Compiled()
-persistent.TritonEngine.obstacle = classmethod(lambda cls, network: None)
+triton_engine.TritonEngine.obstacle = classmethod(lambda cls, network: None)
 tiny = MelConfig(sample_rate=8000, n_fft=64, win_length=64, hop_length=16, n_mels=8, f_max=4000.0)
 law = DistributionConfig("mu_law_categorical", bits=6)
 small = {
@@ -239,7 +242,7 @@ small = {
 }
 mel = tiny if name in small else MelConfig()
 network = WaveNet({**small, **NETWORKS}[name], mel).eval()
-engine = persistent.TritonEngine(network, precision)
+engine = triton_engine.TritonEngine(network, precision)
 speaker = torch.zeros(1, dtype=torch.long) if network.config.num_speakers else None
 with torch.no_grad():
     conditioning = network.condition(torch.zeros(1, mel.n_mels, 1), speaker)
@@ -265,7 +268,7 @@ def compile_for_hopper(network: str, precision: str, forced: bool) -> dict[str, 
     """Compile what an engine launches for an H100, which takes no device, in a process whose Triton compiles."""
     ran = subprocess.run(
         [sys.executable, "-c", COMPILE, network, precision, str(forced)],
-        env={**persistent.os.environ, "TRITON_INTERPRET": "0"},
+        env={**triton_engine.os.environ, "TRITON_INTERPRET": "0"},
         capture_output=True,
         text=True,
     )

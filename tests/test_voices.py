@@ -12,13 +12,12 @@ from torch import Tensor
 
 from conftest import voice as voice_like
 from vocoder import LogMelSpectrogram, Vocoder, convert_mel, dialects
-from vocoder.bundles.models import voices
+from vocoder.bundles.names import DEFAULT_MODEL, voices
 from vocoder.data.corpora import split
 from vocoder.data.layouts import read_corpus
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import compare
 from vocoder.features.dialects import CATALOGUE
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 SPEECH = os.environ.get("VOCODER_SPEECH")
 
@@ -54,9 +53,9 @@ def test_the_default_voice_has_the_likelihood_that_it_claims() -> None:
 def test_a_voice_copies_sentences_that_it_never_heard_better_than_griffin_lim(name: str, corpus: str) -> None:
     for package in ("torchaudio", "librosa", "torchmetrics", "pesq"):
         pytest.importorskip(package)
-    from vocoder.evaluation.analysis import Analysis
     from vocoder.evaluation.baselines import griffin_lim
-    from vocoder.evaluation.perceptual import pesq
+    from vocoder.evaluation.measures.analysis import Analysis
+    from vocoder.evaluation.measures.perceptual import pesq
 
     voice, leads = Vocoder.from_pretrained(name), []
     for utterance in split(read_corpus(Path(SPEECH or "") / corpus))["test"][:4]:

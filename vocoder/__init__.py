@@ -23,7 +23,6 @@ The rooms of the package, in the order in which the signal flows:
     training    the Lightning module and the command `fit`
     interop     other projects' models and pipelines
     service     synthesis over HTTP and WebSockets
-    service     HTTP and WebSockets
     bench       how fast all is, beside others
     cli         the command line
 

@@ -23,9 +23,9 @@ from vocoder import Vocoder
 from vocoder.data.corpora import Utterance, split_each
 from vocoder.data.layouts import name_speakers, read_corpora
 from vocoder.engines import create_engine
-from vocoder.evaluation.analysis import Analysis
-from vocoder.evaluation.likelihood import log_likelihood
-from vocoder.evaluation.perceptual import pesq
+from vocoder.evaluation.measures.analysis import Analysis
+from vocoder.evaluation.measures.likelihood import log_likelihood
+from vocoder.evaluation.measures.perceptual import pesq
 from vocoder.features.audio import load_audio
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.checks import check_speaker

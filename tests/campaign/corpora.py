@@ -228,7 +228,7 @@ class Predictions(Generator):
 
     def case(self, rng: Rng) -> None:
         from vocoder.cli.predict import _read
-        from vocoder.training.predict import predict
+        from vocoder.training.predict import Synthesis, Waveforms, predict
 
         for place in ("in", "out"):
             shutil.rmtree(self.folder / place, ignore_errors=True)
@@ -241,7 +241,8 @@ class Predictions(Generator):
                 source.write_bytes(damage.content(rng, source.read_bytes()))
             outputs[source] = self.folder / "out" / f"{index}.{pick(rng, ('wav', 'flac'))}"
         read = partial(_read, dialect=self.model.mel)
-        made = refused(lambda: predict(self.model, outputs, read, batch_size=int(rng.integers(1, 4)), seed=3))
+        synthesis, waveforms = Synthesis(self.model, {"seed": 3}), Waveforms(outputs)
+        made = refused(lambda: predict(synthesis, waveforms, read, batch_size=int(rng.integers(1, 4))))
         if made is None:
             return
         require(made.made + len(made.problems) == len(outputs), f"{made.made} made, {made.problems}")

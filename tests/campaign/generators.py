@@ -27,7 +27,7 @@ from conftest import on_engine, speech_like_mel, tiny_config, tiny_mel_config, t
 from vocoder.bundles.bundle import CONFIG_FILE, WEIGHTS_FILE, load_bundle, load_checkpoint, save_bundle
 from vocoder.config import to_dict
 from vocoder.engines import NativeEngine
-from vocoder.engines.library import instruction_sets
+from vocoder.engines.cpu.library import instruction_sets
 from vocoder.inference.vocoder import Vocoder
 
 
@@ -258,7 +258,7 @@ class Tables(Generator):
 
     def case(self, rng: Rng) -> None:
         from vocoder.data.layouts import read_corpus, read_transcripts
-        from vocoder.evaluation.answers import Key, read_answers
+        from vocoder.evaluation.listening.answers import Key, read_answers
         from vocoder.features.statistics import with_statistics
 
         which = int(rng.integers(3))

@@ -31,7 +31,7 @@ from conftest import speech_like_mel, tiny_config, tiny_network
 from hub import ANNA, Hub, serve
 from runs import WHAT_TRAINING_KNOWS, assert_same, make_corpus, recipe
 from vocoder.bundles.bundle import Bundle, load_bundle, save_bundle
-from vocoder.engines.library import load_library
+from vocoder.engines.cpu.library import load_library
 
 TIMES = ("times_real_time",)  # what a clock says
 LONGEST = 300  # seconds that a command may take
@@ -247,7 +247,13 @@ class Fit(Target):
 class Evaluate(Target):
     """`vocoder evaluate`, begun again in the same folder."""
 
-    ready = ("vocoder.cli", "vocoder.evaluation.run", "vocoder.evaluation.measures", "torchaudio.transforms", "librosa")
+    ready = (
+        "vocoder.cli",
+        "vocoder.evaluation.run",
+        "vocoder.evaluation.measures.all",
+        "torchaudio.transforms",
+        "librosa",
+    )
 
     def prepare(self, stack: ExitStack) -> None:
         make_corpus(self.folder / "corpus", 4)

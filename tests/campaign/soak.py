@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 import vocoder
-from vocoder.evaluation.analysis import Analysis
-from vocoder.evaluation.artefacts import bursts, clicks
+from vocoder.evaluation.measures.analysis import Analysis
+from vocoder.evaluation.measures.artefacts import bursts, clicks
 
 GROWTH_MIB = 16.0  # of resident memory, after the first tenth: what allocators keep for themselves comes and goes
 DRIFT_DB = 0.5  # of the median level, from the first third of the rounds to the last

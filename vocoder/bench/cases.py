@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from vocoder.bench.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
 from vocoder.config import VocoderConfig
 from vocoder.engines import ENGINES, Engine, able_engines
-from vocoder.engines.limits import Work, count_multiply_adds, native_weight_bytes, reference_weight_bytes
-from vocoder.engines.native import NativeEngine, physical_cores
+from vocoder.engines.cpu.native import NativeEngine
 from vocoder.engines.noise import draw_noise
+from vocoder.machine import physical_cores
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 
@@ -24,7 +25,7 @@ def default_threads() -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """A plan of a benchmark: every combination of the lists, each engine with those of the precisions that it has.
 
     Attributes:
@@ -94,7 +95,7 @@ class BenchCase:
     machine: str | None = None
 
 
-def engine_cases(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[BenchCase]:
+def engine_cases(name: str, config: VocoderConfig, network: WaveNet, plan: BenchPlan) -> list[BenchCase]:
     """Make a case for each combination; each engine with those of the precisions that it has.
 
     Raises:

@@ -14,11 +14,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vocoder.bench.cases import BenchCase, Plan, engine_cases
+from vocoder.bench.cases import BenchCase, BenchPlan, engine_cases
+from vocoder.bench.limits import MachineLimits, measure_limits
 from vocoder.bench.peers import peer_cases
 from vocoder.columns import align
 from vocoder.config import VocoderConfig
-from vocoder.engines.limits import Limits, cpu_name, measure_limits
+from vocoder.machine import cpu_name
 from vocoder.model.wavenet import WaveNet
 
 PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while after theirs
@@ -26,7 +27,7 @@ PAUSE_SECONDS = 0.2  # before a run: torch's threads go on spinning for a while 
 Row = dict[str, Any]
 
 
-def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan) -> list[Row]:
+def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: BenchPlan) -> list[Row]:
     """Time every combination of a plan.
 
     Args:
@@ -45,7 +46,7 @@ def run_benchmark(name: str, config: VocoderConfig, network: WaveNet, plan: Plan
     cases = [*engine_cases(name, config, network, plan), *peers]
     precisions = dict.fromkeys(case.precision for case in cases)
     rates: list[list[float]] = [[] for _ in cases]
-    limits: dict[str, list[Limits | None]] = {precision: [] for precision in precisions}
+    limits: dict[str, list[MachineLimits | None]] = {precision: [] for precision in precisions}
     with tqdm(total=len(cases) * (plan.repeats + 1), unit=" runs", disable=None, leave=False) as bar:
         frames = [calibrate(case, plan.seconds, bar.update) for case in cases]
         for _ in range(plan.repeats):
@@ -73,7 +74,7 @@ def calibrate(case: BenchCase, seconds: float, progress: Callable[[], object]) -
     return max(1, round(frames * seconds / elapsed))
 
 
-def make_row(case: BenchCase, rates: Sequence[float], limits: Sequence[Limits | None]) -> Row:
+def make_row(case: BenchCase, rates: Sequence[float], limits: Sequence[MachineLimits | None]) -> Row:
     """Give what was measured of a combination.
 
     Args:

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vocoder.bench.cases import BenchCase, Plan, torch_threads
-from vocoder.engines.limits import Work
+from vocoder.bench.cases import BenchCase, BenchPlan, torch_threads
+from vocoder.bench.limits import Work
 
 UTTERANCE_SECONDS = 10
 
@@ -68,7 +68,7 @@ class Peer:
         return BenchCase(self.network, name, None, "fp32", streams, threads, samples, self.sample_rate, self.work, run)
 
 
-def peer_cases(plan: Plan) -> list[BenchCase]:
+def peer_cases(plan: BenchPlan) -> list[BenchCase]:
     """One for each peer, streams and threads, in the plan's order.
 
     Raises:

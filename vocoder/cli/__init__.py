@@ -13,10 +13,10 @@ from typing import Any
 
 import vocoder
 from vocoder.cli.bench import add_bench, add_bench_live
-from vocoder.cli.corpora import add_preparation
 from vocoder.cli.demo import add_demo
 from vocoder.cli.dialects import add_dialects
 from vocoder.cli.doctor import add_doctor
+from vocoder.cli.download import add_download
 from vocoder.cli.evaluate import add_evaluate
 from vocoder.cli.extras import needing
 from vocoder.cli.hub import add_push
@@ -36,7 +36,7 @@ from vocoder.memory import has_run_out
 
 COMMANDS = (
     add_demo, add_infer, add_predict, add_serve, add_mel, add_convert_mel,
-    add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_preparation, add_prepare,
+    add_voices, add_dialects, add_export, add_import_r9y9, add_push, add_export_onnx, add_download, add_prepare,
     add_new_recipe, add_doctor, add_evaluate, add_listening_results, add_plot, add_bench, add_bench_live, add_info,
 )  # fmt: skip
 TRAINING = {

@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from vocoder.bench.cases import Plan, default_threads
+from vocoder.bench.cases import BenchPlan, default_threads
 from vocoder.bench.generation import format_rows, run_benchmark
 from vocoder.bench.live import format_live, run_live
 from vocoder.bench.peers import PEERS
 from vocoder.cli.info import describe_instruction_sets
 from vocoder.config import NETWORKS, VocoderConfig
-from vocoder.engines.limits import cpu_name
-from vocoder.engines.native import physical_cores
 from vocoder.inference.checks import check_device
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import cpu_name, physical_cores
 from vocoder.model.wavenet import WaveNet
 
 
@@ -81,7 +80,7 @@ def _bench_live(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     device = check_device(options.device)
     options.engine = options.engine or ("native" if device.type == "cpu" else "auto")
-    plan = Plan(
+    plan = BenchPlan(
         engines=_names(options.engine),
         precisions=_names(options.precision),
         streams=_numbers("streams", options.streams),

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.cli.extras import needing
 from vocoder.inference.example import RECORDINGS, TEXT
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 
 def add_demo(commands: Any) -> None:

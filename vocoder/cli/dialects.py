@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.bundles.hub import is_hub_id
-from vocoder.bundles.models import load_model, voices
+from vocoder.bundles.names import load_model, voices
 from vocoder.columns import WIDTH, align, wrap
 from vocoder.config import MelConfig
 from vocoder.features.comparison import Fit, say

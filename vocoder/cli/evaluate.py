@@ -8,8 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.cli.extras import needing
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 
 def add_evaluate(commands: Any) -> None:

@@ -20,7 +20,7 @@ from vocoder.config import MelConfig
 from vocoder.features.audio import find_subtype, save_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.frame_map import count_frames
-from vocoder.inference.checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
+from vocoder.inference.mel_checks import DialectWarning, check_mel, check_values, warn_of_other_dialects
 from vocoder.inference.vocoder import Vocoder
 
 FILES_ONLY = ("output", "output_dir", "format", "bits", "fold", "overwrite")

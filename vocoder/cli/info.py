@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 import vocoder
-from vocoder.bundles.models import voices
+from vocoder.bundles.names import voices
 from vocoder.config import NetworkConfig, VocoderConfig
 from vocoder.engines import ENGINES
-from vocoder.engines.library import chosen_instruction_set, instruction_sets
-from vocoder.engines.limits import cpu_name
-from vocoder.engines.native import physical_cores
+from vocoder.engines.cpu.library import chosen_instruction_set, instruction_sets
+from vocoder.machine import cpu_name, physical_cores
 from vocoder.model.wavenet import WaveNet
 
 

@@ -13,7 +13,7 @@ from vocoder.features.arrays import MEL_SUFFIXES, load_array
 from vocoder.features.audio import load_audio
 from vocoder.features.layout import shape_rule
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.checks import check_mel
+from vocoder.inference.mel_checks import check_mel
 
 STATS = "by which the mels are normalised: .npz or .json with mean and std, or two numbers, as in --stats=-5.5,2.1"
 COPY = ".copy"  # between name and suffix of a waveform that was made of audio beside it

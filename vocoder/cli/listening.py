@@ -23,8 +23,8 @@ def add_listening_results(commands: Any) -> None:
 
 def _listening_results(options: argparse.Namespace) -> None:
     with needing("eval", "Counting answers"):
-        from vocoder.evaluation.answers import read_answers, read_key
-        from vocoder.evaluation.listening import describe, summarise, to_markdown
+        from vocoder.evaluation.listening.answers import read_answers, read_key
+        from vocoder.evaluation.listening.results import describe, summarise, to_markdown
     results = summarise(read_answers(read_key(options.evaluation), options.answers))
     if options.json:
         print(json.dumps(asdict(results), allow_nan=False, ensure_ascii=False, indent=1))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vocoder.bundles.models import load_model
+from vocoder.bundles.names import DEFAULT_MODEL, load_model
 from vocoder.cli.dialects import find_dialect
 from vocoder.cli.inputs import STATS, is_mel, list_files, read_mel, read_stats
 from vocoder.cli.outputs import check_outputs, make_folders, write_mel
@@ -17,7 +17,6 @@ from vocoder.data.layouts import AUDIO_SUFFIXES
 from vocoder.features.arrays import MEL_SUFFIXES
 from vocoder.features.comparison import say_lag
 from vocoder.features.conversion import compare, convert_mel, resolve_dialect
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 
 def add_mel(commands: Any) -> None:

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.cli.extras import needing
 from vocoder.cli.inputs import STATS, is_mel, read_mel, read_stats
 from vocoder.config import NETWORKS, MelConfig, VocoderConfig
 from vocoder.features.audio import load_audio
 from vocoder.features.conversion import resolve_dialect
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 from vocoder.model.wavenet import WaveNet
 
 MODEL = "folder, .ckpt, voice or hub id"

@@ -41,7 +41,7 @@ def add_predict(commands: Any) -> None:
 def _predict(options: argparse.Namespace) -> None:
     with needing("train", "`vocoder predict`"):
         from vocoder.training.cli import leave_out_needless
-        from vocoder.training.predict import predict
+        from vocoder.training.predict import Processes, Synthesis, Waveforms, predict
     leave_out_needless()
     sources = list_mels_and_audio(options.inputs)
     outputs = place_waveforms(sources, None, options.output_dir, options.format)
@@ -53,15 +53,11 @@ def _predict(options: argparse.Namespace) -> None:
     voice = load_voice(options)
     dialect = resolve_dialect(options.dialect or voice.mel, options.stats)
     done = predict(
-        voice,
-        outputs,
+        Synthesis(voice, sampling_options(options)),
+        Waveforms(outputs, options.bits),
         partial(_read, dialect=dialect),
         batch_size=options.batch_size,
-        devices=options.devices,
-        nodes=options.nodes,
-        accelerator=options.accelerator,
-        bits=options.bits,
-        **sampling_options(options),
+        processes=Processes(options.devices, options.nodes, options.accelerator),
     )
     if done.first:
         _report(len(sources), done.made, done.problems)

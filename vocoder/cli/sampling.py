@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.cli.inputs import STATS, read_stats
 from vocoder.features.audio import FORMATS
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 
 SAMPLING = (
     "seed", "temperature", "voiced_temperature", "correction_passes", "speaker", "dialect", "stats", "approximate",

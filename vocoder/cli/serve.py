@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vocoder.bundles.names import DEFAULT_MODEL
 from vocoder.cli.extras import needing
-from vocoder.inference.vocoder import DEFAULT_MODEL, Vocoder
+from vocoder.inference.vocoder import Vocoder
 
 
 def add_serve(commands: Any) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vocoder.cli.sampling import load_voice, sampling_options
 from vocoder.config import MelConfig
 from vocoder.features.audio import to_levels
-from vocoder.inference.checks import is_far_off
+from vocoder.inference.mel_checks import is_far_off
 
 CHUNK_FRAMES = 16  # taken at a time of what waits on stdin
 

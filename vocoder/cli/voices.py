@@ -6,9 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from vocoder.bundles.models import VOICES, load_model, voices
+from vocoder.bundles.names import DEFAULT_MODEL, VOICES, load_model, voices
 from vocoder.columns import wrap
-from vocoder.inference.vocoder import DEFAULT_MODEL
 
 HEAD = ("name", "Hz", "parameters", "MB", "licence", "NLL", "PESQ", "trained on")
 LEGEND = (

@@ -145,10 +145,15 @@ class NetworkConfig:
         return tuple(2**layer for layer in range(self.layers_per_cycle)) * self.dilation_cycles
 
     @property
+    def embedding_channels(self) -> int:
+        """The width of the speaker's embedding that the layers read beside h: 0 for a single voice."""
+        return self.speaker_channels if self.num_speakers else 0
+
+    @property
     def receptive_field(self) -> int:
         """The number of past samples that one prediction sees through the layers; what they read has a longer past.
 
-        The linear predictor adds its order, and the echo (`vocoder.model.pitch`) one pitch period.
+        The linear predictor adds its order, and the echo (`vocoder.model.pitch_lag`) one pitch period.
         """
         return self.samples_per_step * (1 + (self.kernel_size - 1) * sum(self.dilations))
 

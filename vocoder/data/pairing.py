@@ -24,7 +24,7 @@ from vocoder.data.given_mels import GivenMels
 from vocoder.features.audio import load_audio
 from vocoder.features.dialects import CATALOGUE, guess_dialect
 from vocoder.features.mel import LogMelSpectrogram
-from vocoder.inference.checks import VALUES
+from vocoder.inference.mel_checks import VALUES
 
 FURTHEST = 16  # frames: a shift that is looked for
 COMMON = 24  # frames in common, from which on two mels are compared

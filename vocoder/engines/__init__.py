@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 
 from vocoder.engines.base import Engine
+from vocoder.engines.cpu.native import NativeEngine
 from vocoder.engines.graphs import GraphEngine
-from vocoder.engines.native import NativeEngine
-from vocoder.engines.persistent import TritonEngine
 from vocoder.engines.reference import ReferenceEngine
+from vocoder.engines.triton_engine import TritonEngine
 from vocoder.model.wavenet import WaveNet
 
 __all__ = [

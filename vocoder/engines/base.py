@@ -141,7 +141,7 @@ def check_conditioning(network: WaveNet, conditioning: Conditioning) -> None:
         "coefficients": (batch, frames, config.linear_prediction_order),
         "lag": (batch, frames),
         "reach": (batch, frames),
-        "speaker": (batch, config.speaker_channels if config.num_speakers else 0),
+        "speaker": (batch, config.embedding_channels),
     }.items():
         check_shape(f"conditioning.{name}", getattr(conditioning, name), shape)
 

@@ -18,7 +18,7 @@ from vocoder.features.audio import load_audio
 from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.features.values import log_bands
-from vocoder.inference.restoring import Restorer
+from vocoder.inference.deemphasis import Deemphasis
 
 ITERATIONS = 60
 MOMENTUM = 0.99  # Perraudin et al. 2013, "A fast Griffin-Lim algorithm"
@@ -55,7 +55,7 @@ def griffin_lim(log_mel: Tensor, mel: MelConfig) -> Tensor:
             rand_init=True,
         )
     inside = waveform[:, begin : begin + log_mel.shape[1] * mel.hop_length]
-    return Restorer(WaveformConfig(pre_emphasis=mel.pre_emphasis))(inside)[0].clamp(-1, 1)
+    return Deemphasis(WaveformConfig(pre_emphasis=mel.pre_emphasis))(inside)[0].clamp(-1, 1)
 
 
 class CopyFolder:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vocoder.data.corpora import Utterance
 from vocoder.engines import create_engine
-from vocoder.evaluation.analysis import Analysis
 from vocoder.evaluation.baselines import CopyFolder, griffin_lim
-from vocoder.evaluation.likelihood import LIKELIHOOD, linear_prediction_yardstick, log_likelihood
-from vocoder.evaluation.measures import MEASURES, compare
+from vocoder.evaluation.measures.all import MEASURES, compare
+from vocoder.evaluation.measures.analysis import Analysis
+from vocoder.evaluation.measures.likelihood import LIKELIHOOD, linear_prediction_yardstick, log_likelihood
 from vocoder.evaluation.records import ORIGINAL, Measure, SystemOutput, UtteranceRecord
 from vocoder.evaluation.stopwatch import Stopwatch
 from vocoder.features.audio import load_audio, save_audio

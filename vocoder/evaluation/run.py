@@ -18,19 +18,19 @@ from vocoder.bundles.bundle import some
 from vocoder.config import to_dict
 from vocoder.data.corpora import CorpusError, Utterance, split_each, stays_inside
 from vocoder.data.layouts import corpus_name, name_speakers, read_corpus, read_transcripts
-from vocoder.engines.limits import cpu_name
 from vocoder.engines.noise import check_key
-from vocoder.evaluation.analysis import F0_SECONDS
-from vocoder.evaluation.blind import write_blind_test
 from vocoder.evaluation.bootstrap import interval
 from vocoder.evaluation.copies import ALL_MEASURES, GRIFFIN_LIM, CopySynthesis, Setting
-from vocoder.evaluation.page import write_page
+from vocoder.evaluation.listening.blind import write_blind_test
+from vocoder.evaluation.measures.analysis import F0_SECONDS
 from vocoder.evaluation.records import ORIGINAL, Evaluation, Total, UtteranceRecord
+from vocoder.evaluation.report import write_report
 from vocoder.evaluation.tables import speakers_to_markdown, to_csv, to_markdown
 from vocoder.evaluation.workers import CopyTask, copy_all, read_record
 from vocoder.files import write_whole
 from vocoder.inference.checks import check_speaker, list_names
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import cpu_name
 
 PARTS = ("test", "validation", "train", "all")
 FOLDERS = ("utterances", "audio", "report")  # in the output folder
@@ -282,5 +282,5 @@ def write(folder: Path, evaluation: Evaluation) -> None:
     write_whole(folder / "metrics.csv", to_csv(evaluation))
     by_speaker = speakers_to_markdown(evaluation)
     write_whole(folder / "metrics.md", to_markdown(evaluation) + (f"\n{by_speaker}" if by_speaker else ""))
-    write_page(folder, evaluation)
+    write_report(folder, evaluation)
     write_blind_test(folder, evaluation)

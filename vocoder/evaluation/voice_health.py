@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vocoder.engines import create_engine
-from vocoder.evaluation.analysis import Analysis, Undefined
-from vocoder.evaluation.artefacts import bursts
-from vocoder.evaluation.levels import clipping, noise_floor_error
-from vocoder.evaluation.likelihood import linear_prediction_yardstick, log_likelihood, teacher_forced_laws
+from vocoder.evaluation.measures.analysis import Analysis, Undefined
+from vocoder.evaluation.measures.artefacts import bursts
+from vocoder.evaluation.measures.levels import clipping, noise_floor_error
+from vocoder.evaluation.measures.likelihood import linear_prediction_yardstick, log_likelihood, teacher_forced_laws
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.inference.checks import check_speaker
 from vocoder.inference.conditioner import Conditioner, condition_whole
@@ -115,7 +115,7 @@ def check_voice(voice: Vocoder, recordings: Sequence[Tensor], speakers: Sequence
     Raises:
         ValueError: The model has no voice of such a name.
     """
-    look = _Look(voice)
+    look = _Examination(voice)
     values: dict[Yardstick, list[float]] = {}
     for number, (waveform, speaker) in enumerate(zip_longest(recordings, speakers)):
         for yardstick, value in look(number, waveform, speaker).items():
@@ -123,7 +123,7 @@ def check_voice(voice: Vocoder, recordings: Sequence[Tensor], speakers: Sequence
     return [Finding(yardstick, statistics.fmean(found)) for yardstick, found in values.items()]
 
 
-class _Look:
+class _Examination:
     def __init__(self, voice: Vocoder) -> None:
         self.voice, self.mel = voice, replace(voice.mel, layout="bands_first")
         self.log_mel = LogMelSpectrogram(self.mel)

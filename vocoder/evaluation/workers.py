@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from vocoder.data.corpora import CorpusError, Utterance, check_file
-from vocoder.engines.native import physical_cores
 from vocoder.evaluation.copies import CopySynthesis, Setting
 from vocoder.evaluation.records import UtteranceRecord, to_record
 from vocoder.files import write_whole
+from vocoder.machine import physical_cores
 
 
 @dataclass(frozen=True)

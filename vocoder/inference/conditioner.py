@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vocoder.inference.solo import run_solo
+from vocoder.inference.single_thread import run_single_threaded
 from vocoder.model.wavenet import FRAME_PARTS, Conditioning, WaveNet
 
 BLOCK_FRAMES = 32  # a block of half as many takes 85 % of the time
@@ -83,7 +83,7 @@ class Conditioner:
         first = start // BLOCK_FRAMES
         # A frame's context is that of its neighbours too, which are computed at their own places, in the next block.
         indices = range(first, (stop + reach - 1) // BLOCK_FRAMES + 1)
-        blocks = [block.result() for block in [run_solo(self._block, index) for index in indices]]
+        blocks = [block.result() for block in [run_single_threaded(self._block, index) for index in indices]]
         offset, frames = start - first * BLOCK_FRAMES, stop - start
 
         def part(name: str, count: int) -> Tensor:

@@ -27,7 +27,7 @@ from vocoder.features.filterbank import analysis_window, mel_filterbank
 from vocoder.features.mel import beyond_ends
 from vocoder.features.values import denormalise, guard, normalise
 from vocoder.inference.conditioner import PIECE_FRAMES, Convert
-from vocoder.inference.restoring import Restorer
+from vocoder.inference.deemphasis import Deemphasis
 from vocoder.model.spectrum import LogPowerSpectrum
 
 EAGER = 1.4  # times what is missing: less leaves more to be done, 1.8 swings beyond (PESQ and mel of strangers)
@@ -90,7 +90,7 @@ class Correction:
         self._passes, self._convert = [Pass(config) for _ in range(passes)], convert
         # The mel of a dialect with pre-emphasis is that of the emphasised waveform: so that is what is corrected.
         self._emphasis, self._before = config.pre_emphasis, np.zeros(1)
-        self._restore = Restorer(WaveformConfig(pre_emphasis=config.pre_emphasis))
+        self._deemphasis = Deemphasis(WaveformConfig(pre_emphasis=config.pre_emphasis))
 
     def push(self, waveform: Tensor, mel: Tensor, *, last: bool = False) -> Tensor:
         """Take the next samples and frames.
@@ -109,7 +109,7 @@ class Correction:
         samples, frames = self._emphasise(waveform.double().cpu().numpy()), self._read(mel)
         for one in self._passes:
             samples = one.push(samples, frames, last=last)
-        return self._restore(torch.from_numpy(samples)[None])[0].clamp(-1, 1).float().to(waveform.device)
+        return self._deemphasis(torch.from_numpy(samples)[None])[0].clamp(-1, 1).float().to(waveform.device)
 
     def whole(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Correct an utterance that is there as a whole, piece by piece: float64 takes twice its memory.

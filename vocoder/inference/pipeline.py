@@ -14,11 +14,11 @@ from torch import Tensor
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.features.frame_map import FrameMap, retime
 from vocoder.inference.batching import Part, Progress, run_side_by_side
-from vocoder.inference.checks import check_made
 from vocoder.inference.conditioner import Conditioner, Convert, condition_whole
 from vocoder.inference.correction import Correction
+from vocoder.inference.deemphasis import Deemphasis
 from vocoder.inference.folding import Fold, count_pieces, measure_power, scale_progress
-from vocoder.inference.restoring import Restorer
+from vocoder.inference.mel_checks import check_made
 from vocoder.inference.sampler import Place, Sampler
 from vocoder.model.wavenet import WaveNet
 
@@ -89,9 +89,9 @@ class Pipeline:
         voice = None if voice is None else voice.to(self.sampler.device)
         return Conditioner(self.network, voice, self.convert, self.voiced_temperature)
 
-    def restorer(self) -> Restorer:
+    def deemphasis(self) -> Deemphasis:
         """Make what undoes the waveform's pre-emphasis and gain."""
-        return Restorer(self.config.waveform)
+        return Deemphasis(self.config.waveform)
 
     def correction(self) -> Correction:
         """Make the correction of one utterance."""
@@ -143,5 +143,5 @@ class Pipeline:
         return retime(mel.to(self.sampler.device), self.source, self.config.mel)
 
     def _finish(self, plan: Plan, made: Sequence[Tensor]) -> Tensor:
-        waveform = self.restorer()(check_made(plan.join(made)[None]))[0]
+        waveform = self.deemphasis()(check_made(plan.join(made)[None]))[0]
         return self.correction().whole(waveform, plan.mel)

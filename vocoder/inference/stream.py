@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.inference.checks import check_chunk, check_made, look_frames, warn_of_other_dialects
+from vocoder.inference.mel_checks import check_chunk, check_made, look_frames, warn_of_other_dialects
 from vocoder.inference.pipeline import Pipeline
 from vocoder.inference.sampler import Place
-from vocoder.inference.solo import run_solo, turn
+from vocoder.inference.single_thread import one_at_a_time, run_single_threaded
 from vocoder.model.wavenet import Conditioning
 
 Mel = Tensor | np.ndarray
@@ -46,7 +46,7 @@ class Stream:
     def __init__(self, pipeline: Pipeline, number: int, voice: Tensor | None = None) -> None:
         self.dialect, self._sampler = pipeline.source, pipeline.sampler
         self._frame_map, self._conditioner = pipeline.frame_map(), pipeline.conditioner(voice)
-        self._restore, self._correction = pipeline.restorer(), pipeline.correction()
+        self._deemphasis, self._correction = pipeline.deemphasis(), pipeline.correction()
         ahead = self._conditioner.margin * self._sampler.hop_length + self._correction.lag
         self.latency = ahead / pipeline.config.mel.sample_rate + self._frame_map.lag
         self._unseen: list[Tensor] | None = []  # the first chunks, until they are enough to tell the dialect by
@@ -146,16 +146,16 @@ class Stream:
         self._closed = "was interrupted"  # unless all goes well: half a step cannot be gone on with
         # However many streams there are, no more are at work than there are cores, those that came first: so each is
         # ready as soon as can be, instead of all when the last one is.
-        waveform = run_solo(self._make, mel.to(self._sampler.device), last=last).result()
+        waveform = run_single_threaded(self._make, mel.to(self._sampler.device), last=last).result()
         self._closed = ""
         return waveform
 
     def _make(self, mel: Tensor, *, last: bool) -> Tensor:
-        with turn():
+        with one_at_a_time():
             mel = self._frame_map.push(mel, last=last)
             conditioning = self._conditioner.push(mel, last=last)
-        waveform = self._restore(check_made(self._generate(conditioning)))[0]
-        with turn():
+        waveform = self._deemphasis(check_made(self._generate(conditioning)))[0]
+        with one_at_a_time():
             return self._correction.push(waveform, mel, last=last)
 
     def _generate(self, conditioning: Conditioning | None) -> Tensor:

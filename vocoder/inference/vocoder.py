@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vocoder.bundles.bundle import Bundle, save_bundle
 from vocoder.bundles.hub import push
-from vocoder.bundles.models import ModelName, load_model, stamp
+from vocoder.bundles.names import DEFAULT_MODEL, ModelName, load_model, stamp
 from vocoder.config import MelConfig, VocoderConfig
 from vocoder.engines import Engine, create_engine
 from vocoder.engines.noise import check_key
@@ -23,22 +23,18 @@ from vocoder.features.statistics import Stats
 from vocoder.inference.checks import (
     check_device,
     check_fold,
-    check_mel,
     check_numbers,
     check_passes,
     check_speaker,
     check_temperature,
-    check_values,
     check_voiced_temperature,
-    warn_of_other_dialects,
 )
 from vocoder.inference.correction import correction_latency
+from vocoder.inference.mel_checks import check_mel, check_utterance, check_values, warn_of_other_dialects
 from vocoder.inference.pipeline import Pipeline, Utterance
 from vocoder.inference.sampler import Sampler
 from vocoder.inference.stream import Stream
 from vocoder.model.wavenet import WaveNet
-
-DEFAULT_MODEL = "universal"
 
 _make_converter = lru_cache(maxsize=16)(make_converter)
 
@@ -261,10 +257,11 @@ class Vocoder:
             DialectWarning: The mel looks like another dialect's.
         """
         fold = check_fold(fold)
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
-        mels = check_mel(mel, pipeline.source)
-        check_values(mels, pipeline.source)
-        warn_of_other_dialects(mels, pipeline.source)
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
+        mels = check_mel(mel, source)
+        check_values(mels, source)
+        warn_of_other_dialects(mels, source)
         utterances = self._number(mels.split(1), speaker, utterance)
         waveforms = pipeline.run(utterances, fold=fold, progress=progress)
         return torch.stack(waveforms) if mel.ndim == 3 else waveforms[0]
@@ -317,10 +314,11 @@ class Vocoder:
             TypeError: As `infer`; the message says which utterance.
             ValueError: As `infer`; the message says which utterance.
         """
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
-        checked = [_read_one(index, mel, pipeline.source) for index, mel in enumerate(mels)]
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
+        checked = [check_utterance(index, mel, source) for index, mel in enumerate(mels)]
         utterances = self._number(checked, speaker, utterance)
-        any(warn_of_other_dialects(mel, pipeline.source) for mel in checked)  # of the first that is doubtful
+        any(warn_of_other_dialects(mel, source) for mel in checked)  # of the first that is doubtful
         return pipeline.run(utterances, progress=progress, finished=finished)
 
     def stream(
@@ -363,21 +361,24 @@ class Vocoder:
             ...     play(stream.push(mel))
             >>> play(stream.flush())  # doctest: +SKIP
         """
-        pipeline = self._pipeline(seed, temperature, voiced_temperature, correction_passes, dialect, stats, approximate)
+        source = self._source(dialect, stats)
+        pipeline = self._pipeline(source, approximate, seed, temperature, voiced_temperature, correction_passes)
         return Stream(pipeline, check_key("utterance", utterance), check_speaker(speaker, self.config, 1))
+
+    def _source(self, dialect: str | MelConfig | None, stats: Stats | None) -> MelConfig:
+        """Say what the mels of a call mean."""
+        return resolve_dialect(self.mel if dialect is None else dialect, stats)
 
     def _pipeline(
         self,
+        source: MelConfig,
+        approximate: bool,
         seed: int,
         temperature: float,
         voiced_temperature: float | None,
         correction_passes: int | None,
-        dialect: str | MelConfig | None,
-        stats: Stats | None,
-        approximate: bool,
     ) -> Pipeline:
         """Check the options that all utterances of a call have in common."""
-        source = resolve_dialect(self.mel if dialect is None else dialect, stats)
         return Pipeline(
             self.config,
             Sampler(self._engine, check_key("seed", seed), check_temperature(temperature)),
@@ -433,15 +434,3 @@ def infer(mel: Tensor | np.ndarray, model: Vocoder | ModelName = DEFAULT_MODEL, 
 @lru_cache(maxsize=4)
 def _cached(model: str, stamp: tuple[str, int] | None) -> Vocoder:
     return Vocoder.from_pretrained(model)
-
-
-def _read_one(index: int, mel: Tensor | np.ndarray, source: MelConfig) -> Tensor:
-    """Read a mel that must be one utterance; an error says which of several it is."""
-    try:
-        mels = check_mel(mel, source)
-        if len(mels) != 1:
-            raise ValueError(f"it must be one utterance, but is a batch of {len(mels)}. Pass them one by one.")
-        check_values(mels, source)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"Utterance {index}: {error}") from error
-    return mels

@@ -189,7 +189,8 @@ def _export_conditioning(config: VocoderConfig, network: WaveNet, path: Path) ->
         arguments["speaker"], shapes["speaker"] = torch.zeros(2).long(), {0: "batch"}
     graph = ConditioningGraph(network, config.sampling.voiced_temperature)
     # onnxscript's optimiser takes what is below 1e-8 for zero: the least variance of an excitation would be gone.
-    _export(graph, arguments, shapes, ("h", *FRAME_PARTS), config, path, optimize=False)
+    program = _export(graph, arguments, shapes, ("h", *FRAME_PARTS), optimize=False)
+    _save(program, config, path)
 
 
 def _export_step(config: VocoderConfig, network: WaveNet, path: Path) -> None:
@@ -208,19 +209,13 @@ def _export_step(config: VocoderConfig, network: WaveNet, path: Path) -> None:
     shapes: Shapes = {name: {0: "batch"} for name in arguments}
     shapes.update(temperature={}, position={}, layer_inputs={1: "batch"})
     outputs = ("samples", "parameters", *(f"next_{name}" for name in state if name != "position"))
-    _export(graph, arguments, shapes, outputs, config, path, optimize=True)  # a third less time for a step
+    program = _export(graph, arguments, shapes, outputs, optimize=True)  # a third less time for a step
+    _save(program, config, path)
 
 
 def _export(
-    graph: nn.Module,
-    arguments: dict[str, Tensor],
-    shapes: Shapes,
-    outputs: Sequence[str],
-    config: VocoderConfig,
-    path: Path,
-    *,
-    optimize: bool,
-) -> None:
+    graph: nn.Module, arguments: dict[str, Tensor], shapes: Shapes, outputs: Sequence[str], *, optimize: bool
+) -> torch.onnx.ONNXProgram:
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph.eval(),
@@ -234,6 +229,10 @@ def _export(
             verbose=False,
         )
     assert program is not None  # it is None where a file was asked for
+    return program
+
+
+def _save(program: torch.onnx.ONNXProgram, config: VocoderConfig, path: Path) -> None:
     program.model.metadata_props.update(describe(config))
     program.save(path, external_data=False)
 

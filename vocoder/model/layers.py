@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from vocoder.config import NetworkConfig
+
 
 def operand_dtype(x: Tensor) -> torch.dtype:
     """Give the type in which matrix products multiply here: autocast's where it is enabled, or else x's own."""
@@ -102,32 +104,20 @@ class GatedResidualLayer(nn.Module):
     so that the last columns of V are the paper's U.
 
     Args:
-        residual_channels: The width of x.
-        gate_channels: The width of a; z has half of it.
-        conditioning_channels: The width of h.
-        kernel_size: The number of taps K.
+        config: The config of the network: the widths of x, of a (z has half of it) and of h, the number of taps K, and
+            the factor on x on the way out.
         dilation: The distance d between taps, in steps.
-        residual_scale: The factor on x on the way out.
         is_last: Whether this is the last layer: its x is never read, so it has no W_res.
     """
 
-    def __init__(
-        self,
-        *,
-        residual_channels: int,
-        gate_channels: int,
-        conditioning_channels: int,
-        kernel_size: int,
-        dilation: int,
-        residual_scale: float,
-        is_last: bool = False,
-    ) -> None:
+    def __init__(self, config: NetworkConfig, dilation: int, *, is_last: bool = False) -> None:
         super().__init__()
-        self.kernel_size, self.dilation, self.residual_scale = kernel_size, dilation, residual_scale
-        self.W = nn.Parameter(torch.empty(gate_channels, kernel_size * residual_channels))
-        self.V = nn.Parameter(torch.empty(gate_channels, conditioning_channels))
-        self.bias = nn.Parameter(torch.zeros(gate_channels))
-        self.residual = None if is_last else nn.Linear(gate_channels // 2, residual_channels)
+        self.kernel_size, self.dilation, self.residual_scale = config.kernel_size, dilation, config.residual_scale
+        width, gates = config.residual_channels, config.gate_channels
+        self.W = nn.Parameter(torch.empty(gates, config.kernel_size * width))
+        self.V = nn.Parameter(torch.empty(gates, config.conditioning_channels + config.embedding_channels))
+        self.bias = nn.Parameter(torch.zeros(gates))
+        self.residual = None if is_last else nn.Linear(gates // 2, width)
         for weight in (self.W, self.V):  # each term alone gives a the variance of its input
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
         if self.residual is not None:

@@ -26,7 +26,7 @@ from vocoder.config import MelConfig, NetworkConfig, check_steps
 from vocoder.model.conditioning import ContextNet, Upsampling, pad_frames
 from vocoder.model.distributions import MuLawCategorical, build_distribution
 from vocoder.model.layers import GatedResidualLayer, apply_side_by_side, operand_dtype
-from vocoder.model.pitch import PitchLag, echo
+from vocoder.model.pitch_lag import PitchLag, echo
 from vocoder.model.prediction import LinearPredictor, predict
 
 
@@ -97,16 +97,15 @@ def count_weights(config: NetworkConfig, mel: MelConfig) -> int:
     levels = 2**law.bits if law.name == "mu_law_categorical" else 0
     parameters, near = levels or 3 * law.num_components, config.recent_excitations
     inputs = 3 * step + 1 if config.linear_prediction_order else 1
-    speaker = config.speaker_channels if config.num_speakers else 0
     context = 2 * c * (mel.n_mels * (2 * config.context_frames + 1) + 1) + 2 * c * (2 * c + 1) + c * (2 * c + 1)
     upsampling = mel.hop_length // step * config.upsampling_taps
     entrance = levels * channels or (inputs + 1) * channels
-    gated = layers * gates * (config.kernel_size * channels + c + speaker + 1)
+    gated = layers * gates * (config.kernel_size * channels + c + config.embedding_channels + 1)
     residual = (layers - 1) * channels * (gates // 2 + 1)
     skip = config.skip_channels * (layers * gates // 2 + 1)
     places = step * config.sample_channels * (config.skip_channels + 1)
     law_of_sample = config.sample_channels * (near + 3 if near else 0) + parameters * (config.sample_channels + 1)
-    table = config.num_speakers * speaker
+    table = config.num_speakers * config.embedding_channels
     return context + upsampling + table + entrance + gated + residual + skip + places + law_of_sample
 
 
@@ -159,20 +158,9 @@ class WaveNet(nn.Module):
         return nn.Linear(self.num_inputs, self.config.residual_channels)
 
     def _build_layers(self) -> Any:
-        config = self.config
-        speaker_channels = config.speaker_channels if config.num_speakers else 0
-        return nn.ModuleList(
-            GatedResidualLayer(
-                residual_channels=config.residual_channels,
-                gate_channels=config.gate_channels,
-                conditioning_channels=config.conditioning_channels + speaker_channels,
-                kernel_size=config.kernel_size,
-                dilation=dilation,
-                residual_scale=config.residual_scale,
-                is_last=index == len(config.dilations) - 1,
-            )
-            for index, dilation in enumerate(config.dilations)
-        )
+        *dilations, last = self.config.dilations
+        layers = [GatedResidualLayer(self.config, dilation) for dilation in dilations]
+        return nn.ModuleList([*layers, GatedResidualLayer(self.config, last, is_last=True)])
 
     def _initialise(self) -> None:
         half = self.config.gate_channels // 2
@@ -327,7 +315,7 @@ class WaveNet(nn.Module):
             location: The linear prediction of the first sample of the step (...).
             excitation: The excitation: what it left of the step before (..., G).
             echoes: The excitation about one pitch period before each sample of the step (..., G); see
-                `vocoder.model.pitch`.
+                `vocoder.model.pitch_lag`.
 
         Returns:
             The layers' input x (..., residual_channels).

@@ -11,7 +11,7 @@ from vocoder.model.wavenet import WaveNet
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """One part of a network.
 
     Attributes:
@@ -26,7 +26,7 @@ class Part:
     multiply_adds: float
 
 
-def count_parts(network: WaveNet) -> list[Part]:
+def count_parts(network: WaveNet) -> list[NetworkPart]:
     """Count the parts in the order of the signal; those after the first take what `vocoder bench` counts."""
     config, layers, step = network.config, network.layers, network.samples_per_step
     depth, hop_length, gates = len(layers), network.hop_length, config.gate_channels
@@ -38,25 +38,25 @@ def count_parts(network: WaveNet) -> list[Part]:
     read = _matrices(inputs) if network.distribution.is_continuous else 0  # mu-law levels are looked up
     context = list(network.context_net.parameters())
     parts = [
-        Part("context network", _count(context), _matrices(context) / hop_length),
+        NetworkPart("context network", _count(context), _matrices(context) / hop_length),
         # V is applied to frames, and its results are interpolated.
-        Part(
+        NetworkPart(
             "conditioning V",
             _count(layer.V for layer in layers),
             depth * gates * config.conditioning_channels / hop_length,
         ),
-        Part("upsampling", network.upsampling.kernel.numel(), config.upsampling_taps * depth * gates / step),
-        Part("speakers", _count(speakers), 0),
-        Part("linear prediction", 0, config.linear_prediction_order),
-        Part("input", _count(inputs), read / step),
-        Part(
+        NetworkPart("upsampling", network.upsampling.kernel.numel(), config.upsampling_taps * depth * gates / step),
+        NetworkPart("speakers", _count(speakers), 0),
+        NetworkPart("linear prediction", 0, config.linear_prediction_order),
+        NetworkPart("input", _count(inputs), read / step),
+        NetworkPart(
             "dilated taps W",
             _count(p for layer in layers for p in (layer.W, layer.bias)),
             _count(layer.W for layer in layers) / step,
         ),
-        Part("residual", _count(residuals), _matrices(residuals) / step),
-        Part("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters()) / step),
-        Part(
+        NetworkPart("residual", _count(residuals), _matrices(residuals) / step),
+        NetworkPart("skip", _count(network.skip.parameters()), _matrices(network.skip.parameters()) / step),
+        NetworkPart(
             "output",
             _count([*places, *recent, *outputs]),
             _matrices(places) / step + _matrices(recent) + _matrices(outputs),

@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 
 from vocoder.config import NetworkConfig
 from vocoder.inference.vocoder import Vocoder
-from vocoder.plots.costs import Part, count_parts
+from vocoder.plots.costs import NetworkPart, count_parts
 from vocoder.plots.style import BLUE, VERMILION, in_style, new_figure
 
 SEPARATE = 128  # nodes of a layer up to which its taps are drawn one by one; more are drawn as the area they fill
@@ -92,7 +92,7 @@ def _show_lines(axis: Axes, above: np.ndarray, taps: np.ndarray, layer: int, col
     axis.add_collection(LineCollection(lines, colors=colour, linewidths=0.9 / len(above) ** 0.25))
 
 
-def _show_bars(axis: Axes, parts: Sequence[Part], counts: Sequence[float], what: str, colour: str) -> None:
+def _show_bars(axis: Axes, parts: Sequence[NetworkPart], counts: Sequence[float], what: str, colour: str) -> None:
     places = np.arange(len(parts))
     bars = axis.barh(places, counts, color=colour, height=0.7)
     axis.bar_label(bars, [_short(count) for count in counts], padding=2, fontsize=6.5)

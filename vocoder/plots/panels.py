@@ -15,7 +15,7 @@ from vocoder.config import MelConfig
 from vocoder.constants import DECIBELS
 from vocoder.features.filterbank import hz_to_mel, mel_to_hz
 from vocoder.features.values import log_bands
-from vocoder.inference.checks import check_mel
+from vocoder.inference.mel_checks import check_mel
 from vocoder.plots.style import BLUE, frame_image
 
 RANGE_DB = 80.0  # shown below the loudest band of a picture

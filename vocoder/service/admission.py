@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vocoder.engines.native import physical_cores
+from vocoder.machine import physical_cores
 
 # Enough that no core waits for a client, and few enough that each keeps up with real time on cores that have other work
 # too; `python -m vocoder.bench.service` measures how many do.

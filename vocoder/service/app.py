@@ -23,7 +23,7 @@ from vocoder.service.admission import Limits, Places, RefusedError, refusing
 from vocoder.service.bodies import READERS, analyse, choose_reader, read_body
 from vocoder.service.metrics import Metrics
 from vocoder.service.options import RequestOptions, explain
-from vocoder.service.sounds import MEDIA_TYPES, PatientResponse, encode
+from vocoder.service.sounds import MEDIA_TYPES, PacedResponse, encode
 from vocoder.service.streams import serve_stream
 from vocoder.service.synthesizer import Synthesizer
 
@@ -141,7 +141,7 @@ async def synthesize(request: Request, service: Served, options: Annotated[Reque
     sound = encode(pieces, options.format, samples, service.model.sample_rate)
     headers = {"Vocoder-Sample-Rate": str(service.model.sample_rate)}
     headers |= {"Vocoder-Warning": warning.encode("ascii", "replace").decode()} if warning else {}
-    return PatientResponse(sound, MEDIA_TYPES[options.format], headers, service.limits.idle)
+    return PacedResponse(sound, MEDIA_TYPES[options.format], headers, service.limits.idle)
 
 
 async def compute_mel(request: Request, service: Served) -> Response:

@@ -9,7 +9,7 @@ import warnings
 
 import uvicorn
 
-from vocoder.inference.checks import DialectWarning
+from vocoder.inference.mel_checks import DialectWarning
 from vocoder.inference.vocoder import Vocoder
 from vocoder.service.admission import Limits
 from vocoder.service.app import Service, make_app

@@ -58,7 +58,7 @@ async def encode(pieces: AsyncIterator[bytes], kind: str, samples: int, sample_r
         yield piece
 
 
-class PatientResponse(StreamingResponse):
+class PacedResponse(StreamingResponse):
     """A response that is made no faster than it is taken, and given up when a client takes nothing for too long."""
 
     def __init__(self, content: AsyncIterator[bytes], media_type: str, headers: dict[str, str], idle: float) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vocoder.config import MelConfig
 from vocoder.features.layout import to_bands_first
-from vocoder.inference.checks import describe_other_dialects, look_frames
+from vocoder.inference.mel_checks import describe_other_dialects, look_frames
 from vocoder.inference.stream import Stream
 from vocoder.service.admission import Limits, Places, RefusedError
 from vocoder.service.metrics import Metrics
@@ -37,7 +37,7 @@ async def serve_stream(
     await socket.accept()
     try:
         with places.take():
-            code = await _Conversation(socket, synthesizer, limits).hold()
+            code = await _Session(socket, synthesizer, limits).hold()
     except RefusedError as refusal:
         code = TRY_AGAIN_LATER if refusal.status == 503 else REFUSED
         await _refuse(socket, code, refusal.sentence, limits)
@@ -57,33 +57,33 @@ async def _refuse(socket: WebSocket, code: int, sentence: str, limits: Limits) -
         return
 
 
-class _Conversation:
+class _Session:
     def __init__(self, socket: WebSocket, synthesizer: Synthesizer, limits: Limits) -> None:
-        self._socket, self._studio, self._limits = socket, synthesizer, limits
+        self._socket, self._synthesizer, self._limits = socket, synthesizer, limits
 
     async def hold(self) -> int:
         """Options, facts, then frames in and samples out until the end: the code of the close."""
         options = await self._receive()
         if isinstance(options, bytes):
             raise RefusedError(422, 'The first message must be options in JSON, such as {"seed": 7}, but is binary.')
-        stream = await self._studio.open(read_options(options))
-        doubt = _Doubt(stream.dialect)
+        stream = await self._synthesizer.open(read_options(options))
+        check = _DialectCheck(stream.dialect)
         await self._in_time(self._socket.send_json(self._describe(stream)))
         pending = b""
         while isinstance(message := await self._receive(), bytes):
             pending += message
             frames, pending = split_frames(pending, stream.dialect)
             for chunk in frames:
-                await self._send(await self._studio.push(stream, chunk))
-                if warning := doubt.about(chunk):
+                await self._send(await self._synthesizer.push(stream, chunk))
+                if warning := check.about(chunk):
                     await self._in_time(self._socket.send_json({"warning": warning}))
         _check_end(message, len(pending), stream.dialect)
-        await self._send(await self._studio.flush(stream))
+        await self._send(await self._synthesizer.flush(stream))
         await self._in_time(self._socket.close(DONE))
         return DONE
 
     def _describe(self, stream: Stream) -> dict[str, float]:
-        model = self._studio.model
+        model = self._synthesizer.model
         rates = {"sample_rate": model.sample_rate, "hop_length": model.hop_length}
         return {**rates, "n_mels": stream.dialect.n_mels, "latency": stream.latency}
 
@@ -131,7 +131,7 @@ def _check_end(message: str, pending: int, dialect: MelConfig) -> None:
         )
 
 
-class _Doubt:
+class _DialectCheck:
     """Looks at the first frames, and tells once whether they look like another dialect's."""
 
     def __init__(self, dialect: MelConfig) -> None:

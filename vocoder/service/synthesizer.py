@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vocoder.engines.native import physical_cores
 from vocoder.features.frame_map import count_frames
-from vocoder.inference.checks import check_mel, check_values, describe_other_dialects
 from vocoder.inference.conditioner import BLOCK_FRAMES
+from vocoder.inference.mel_checks import check_mel, check_values, describe_other_dialects
 from vocoder.inference.stream import Stream
 from vocoder.inference.vocoder import Vocoder
+from vocoder.machine import physical_cores
 from vocoder.service.admission import Limits, refusing
 from vocoder.service.bodies import check_length
 from vocoder.service.metrics import Metrics

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from vocoder.bundles.bundle import unpickle
-from vocoder.bundles.models import load_model
+from vocoder.bundles.names import load_model
 from vocoder.config import to_dict
 from vocoder.data.datamodule import VocoderDataModule
 from vocoder.data.layouts import find_speakers

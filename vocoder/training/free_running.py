@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vocoder.engines.cpu.rollout import Rollout
 from vocoder.engines.noise import draw_noise
-from vocoder.engines.rollout import Rollout
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 RESOLUTIONS = (2048, 1024, 512, 256, 128)  # samples of a window: from single harmonics to single pulses
@@ -31,7 +31,7 @@ def free_running_score(
     """Score two free copies of each segment against the recording; its gradient says how to make better ones.
 
     Args:
-        network: The network, for which `vocoder.engines.rollout.check_rollout` passes.
+        network: The network, for which `vocoder.engines.cpu.rollout.check_rollout` passes.
         conditioning: The segments' conditioning.
         waveform: The recordings (batch, time), in [-1, 1).
         mask: The mask that is true where there is audio (batch, time).

@@ -77,11 +77,11 @@ class MetricsFile(CSVLogger):
     def experiment(self) -> Any:
         """The writer of the metrics file."""
         if self._experiment is None:
-            self._experiment = _GoingOn(self.log_dir, self.step)
+            self._experiment = _AppendingWriter(self.log_dir, self.step)
         return self._experiment
 
 
-class _GoingOn(ExperimentWriter):
+class _AppendingWriter(ExperimentWriter):
     """Lightning's writer, which would begin with an empty file."""
 
     def __init__(self, log_dir: str, step: int) -> None:

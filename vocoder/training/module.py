@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vocoder.bundles.bundle import some
 from vocoder.config import MelConfig, NetworkConfig, check_names, from_dict, to_dict
-from vocoder.engines.rollout import check_rollout
+from vocoder.engines.cpu.rollout import check_rollout
 from vocoder.features.design import describe_rank, filterbank_rank
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.formats import FORMAT_VERSION, upgrade

@@ -17,7 +17,7 @@ from vocoder.features.audio import Bits, save_audio
 from vocoder.inference.vocoder import Vocoder
 
 
-class Piece(NamedTuple):
+class SourceFile(NamedTuple):
     """One file of a set, as it is read: its mel, or why there is nothing to make of it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     problem: str | None = None
 
 
-class Pieces(Dataset[Piece]):
+class SourceFiles(Dataset[SourceFile]):
     """The files of a set in order, each read when its turn comes; one whose waveform is there is not.
 
     So all processes share out the same list, however far an earlier start has come.
@@ -47,14 +47,14 @@ class Pieces(Dataset[Piece]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, index: int) -> Piece:
+    def __getitem__(self, index: int) -> SourceFile:
         source = self.sources[index]
         if self.outputs[source].exists():
-            return Piece(source)
+            return SourceFile(source)
         try:
-            return Piece(source, self.read(source))
+            return SourceFile(source, self.read(source))
         except (OSError, ValueError) as error:
-            return Piece(source, problem=str(error))
+            return SourceFile(source, problem=str(error))
 
 
 class Synthesis(LightningModule):
@@ -73,7 +73,7 @@ class Synthesis(LightningModule):
         """Move to the process' own device."""
         self.voice = self.voice.to(self.device)
 
-    def predict_step(self, batch: list[Piece], batch_idx: int) -> dict[Path, Tensor]:
+    def predict_step(self, batch: list[SourceFile], batch_idx: int) -> dict[Path, Tensor]:
         """Make the waveforms (time,) of a batch, by source; each as `vocoder infer` makes it, whatever is beside it."""
         mels = {piece.source: piece.mel for piece in batch if piece.mel is not None}
         if not mels:
@@ -109,7 +109,7 @@ class Waveforms(BasePredictionWriter):
         pl_module: LightningModule,
         prediction: dict[Path, Tensor],
         batch_indices: Sequence[int] | None,
-        batch: list[Piece],
+        batch: list[SourceFile],
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
@@ -131,54 +131,61 @@ class Waveforms(BasePredictionWriter):
         self.problems = {source: problem for _, problems in all_of_them for source, problem in problems.items()}
 
 
+@dataclass(frozen=True)
+class Processes:
+    """The processes among which a set is shared out.
+
+    Attributes:
+        devices: The number of processes on each machine.
+        nodes: The number of machines.
+        accelerator: The kind of device to generate on; see Lightning's `Trainer`.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    accelerator: str = "cpu"
+
+
 def predict(
-    voice: Vocoder,
-    outputs: Mapping[Path, Path],
+    synthesis: Synthesis,
+    waveforms: Waveforms,
     read: Callable[[Path], Tensor],
     *,
     batch_size: int,
-    devices: int = 1,
-    nodes: int = 1,
-    accelerator: str = "cpu",
-    bits: Bits | None = None,
-    **options: Any,
+    processes: Processes = Processes(),
 ) -> Waveforms:
     """Make the waveforms of a set of files; those that are there already are left alone.
 
     Args:
-        voice: The voice.
-        outputs: The waveform's file of each source; the folders exist.
+        synthesis: The voice and its options.
+        waveforms: The files to write, whose folders exist.
         read: The function that reads a source's mel. What it refuses by `OSError` or `ValueError` is left out, and said
             in the end.
         batch_size: The number of files made side by side in each process.
-        devices: The number of processes on each machine.
-        nodes: The number of machines.
-        accelerator: The kind of device to generate on; see Lightning's `Trainer`.
-        bits: The bits of a sample; see `save_audio`.
-        **options: The options of `Vocoder.infer_many`.
+        processes: The processes that share the work.
 
     Returns:
-        The result of all processes together, known in each.
+        `waveforms`, with the result of all processes together, known in each.
 
     Raises:
         ValueError: There are fewer files than processes.
     """
-    if len(outputs) < devices * nodes:
+    count = processes.devices * processes.nodes
+    if len(waveforms.outputs) < count:
         raise ValueError(
-            f"Each process needs a file, but there are {len(outputs)} for {devices * nodes} processes. Ask for fewer: "
+            f"Each process needs a file, but there are {len(waveforms.outputs)} for {count} processes. Ask for fewer: "
             "--devices, --nodes."
         )
-    writer = Waveforms(outputs, bits)
     trainer = Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
-        callbacks=[writer],
+        accelerator=processes.accelerator,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy="ddp" if count > 1 else "auto",
+        callbacks=[waveforms],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    loader = DataLoader(Pieces(outputs, read), batch_size=batch_size, collate_fn=list)
-    trainer.predict(Synthesis(voice, options), loader, return_predictions=False)
-    return writer
+    loader = DataLoader(SourceFiles(waveforms.outputs, read), batch_size=batch_size, collate_fn=list)
+    trainer.predict(synthesis, loader, return_predictions=False)
+    return waveforms

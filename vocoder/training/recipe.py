@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.config import NETWORKS, MelConfig, NetworkConfig, to_dict
-from vocoder.model.pitch import PitchLag
+from vocoder.model.pitch_lag import PitchLag
 
 DEFAULT = "wavenet-64-g8"  # of `NETWORKS`: what `NetworkConfig()` is
 USUAL_RATE = 22_050  # that the layers of `NETWORKS` are counted for, in Hz

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from vocoder.engines import create_engine
 from vocoder.engines.noise import draw_noise
-from vocoder.evaluation.analysis import Analysis, Undefined
-from vocoder.evaluation.pitch import periodicity_error, voicing_error
-from vocoder.evaluation.spectral import log_mel_distance
+from vocoder.evaluation.measures.analysis import Analysis, Undefined
+from vocoder.evaluation.measures.pitch import periodicity_error, voicing_error
+from vocoder.evaluation.measures.spectral import log_mel_distance
 from vocoder.features.audio import save_audio
 from vocoder.model.wavenet import Conditioning, WaveNet
 from vocoder.training.module import VocoderModule
@@ -37,7 +37,7 @@ def pesq(original: Analysis, copy: Analysis) -> float:
         Undefined: One of them is missing, or there is no speech.
     """
     try:
-        from vocoder.evaluation.perceptual import pesq as measured
+        from vocoder.evaluation.measures.perceptual import pesq as measured
     except ModuleNotFoundError as error:
         raise Undefined(f"the package {error.name} is not installed") from None
     return measured(original, copy)

@@ -18,7 +18,7 @@ from vocoder.features.audio import load_audio
 from vocoder.features.dialects import DIALECTS
 from vocoder.features.mel import LogMelSpectrogram
 from vocoder.features.values import silence
-from vocoder.model.pitch import PitchLag, echo
+from vocoder.model.pitch_lag import PitchLag, echo
 
 RATES: dict[str, dict[str, Any]] = {
     "8 kHz": {"sample_rate": 8000, "n_fft": 512, "win_length": 512, "hop_length": 80, "n_mels": 64, "f_max": 4000.0},
@@ -302,7 +302,7 @@ def test_the_lag_of_real_speech_is_the_period_that_pyin_finds() -> None:
 
 @pytest.mark.slow
 def test_frames_of_real_speech_are_as_voiced_as_pyin_finds_them() -> None:
-    """Six voices, each with equal weight; see `vocoder.model.pitch`."""
+    """Six voices, each with equal weight; see `vocoder.model.pitch_lag`."""
     if "VOCODER_SPEECH" not in os.environ:
         pytest.skip("VOCODER_SPEECH names no folder of speech")
     librosa = pytest.importorskip("librosa")

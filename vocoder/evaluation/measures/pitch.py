@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vocoder.evaluation.analysis import Analysis, Array, Meter, Undefined
+from vocoder.evaluation.measures.analysis import Analysis, Array, Meter, Undefined
 from vocoder.evaluation.records import Measure
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vocoder.constants import DECIBELS
-from vocoder.evaluation.analysis import Analysis, Meter
+from vocoder.evaluation.measures.analysis import Analysis, Meter
 from vocoder.evaluation.records import Measure
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # n_fft, hop_length, win_length

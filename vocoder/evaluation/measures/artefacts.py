@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vocoder.evaluation.analysis import Analysis, Meter, Undefined
+from vocoder.evaluation.measures.analysis import Analysis, Meter, Undefined
 from vocoder.evaluation.records import Measure
 
 FRAME_SECONDS = 0.02

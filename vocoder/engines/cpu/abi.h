@@ -1,4 +1,4 @@
-// What crosses the border to Python: plain C structs and functions, mirrored field by field in ../library.py.
+// What crosses the border to Python: plain C structs and functions, mirrored field by field in library.py.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

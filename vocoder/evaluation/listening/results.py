@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, t
 
-from vocoder.evaluation.answers import Answer, Answers
+from vocoder.evaluation.listening.answers import Answer, Answers
 from vocoder.evaluation.records import ORIGINAL
 from vocoder.evaluation.tables import align
 

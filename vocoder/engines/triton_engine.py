@@ -1,4 +1,4 @@
-"""A frame of any number of utterances in one launch of one Triton kernel (`kernel.py`), for CUDA devices.
+"""A frame of any number of utterances in one launch of one Triton kernel (`triton_kernel.py`), for CUDA devices.
 
 Nobody has measured it yet. An estimate, for `wavenet-64-g8` on an H100 (132 processors at 1.7 GHz, whose L2 cache gives
 some 40 GB a second to each):
@@ -23,9 +23,9 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from torch import Tensor
 
-from vocoder.engines.packing import ROWS, measure, pack
 from vocoder.engines.reference import ReferenceEngine
 from vocoder.engines.step import Frame, State
+from vocoder.engines.triton_packing import ROWS, measure, pack
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 OLDEST = (3, 6)  # Triton of which the kernel is known to compile
@@ -44,7 +44,9 @@ class TritonEngine(ReferenceEngine):
 
     def __init__(self, network: WaveNet, precision: str = "auto", threads: int | None = None) -> None:
         super().__init__(network, precision, threads)
-        from vocoder.engines import kernel  # Triton takes half a second to import, and is not everywhere
+        from vocoder.engines import (
+            triton_kernel as kernel,  # Triton takes half a second to import, and is not everywhere
+        )
 
         self._kernel, sizes = kernel, measure(network, emulated=interpreting())
         widest = max(sizes.residual_tile, sizes.half_tile, sizes.skip_tile, sizes.sample_tile)

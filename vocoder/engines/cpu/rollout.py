@@ -1,7 +1,7 @@
 """Free running with a gradient: segments made sample by sample, and what a loss says of them, brought back in time.
 
 A parallel pass alone cannot give that gradient: it ignores that the network corrects itself, and points 75° off.
-Autograd through thousands of steps takes twenty times as long as `native/rollout.h`, which carries only the samples'
+Autograd through thousands of steps takes twenty times as long as `rollout.h`, which carries only the samples'
 gradient back; weights then get theirs from one parallel pass. Where free running is chaotic the gradient grows without
 end (in a sixth of the segments, up to 10⁴ times), so it is held at `BOUND`.
 """
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vocoder.config import NetworkConfig
 from vocoder.engines.base import check_conditioning
-from vocoder.engines.library import RolloutJob, chosen_instruction_set, library_obstacle, load_library
-from vocoder.engines.native import describe, list_weights, shape_obstacle
+from vocoder.engines.cpu.library import RolloutJob, chosen_instruction_set, library_obstacle, load_library
+from vocoder.engines.cpu.native import describe, list_weights, shape_obstacle
 from vocoder.model.wavenet import Conditioning, WaveNet
 
 LANES = 16  # rows come in multiples of it: the widest vector's

@@ -1,4 +1,4 @@
-"""The compiled library of the native engine: where it is, and its C interface, the twin of `native/abi.h`.
+"""The compiled library of the native engine: where it is, and its C interface, the twin of `abi.h`.
 
 It is built when the package is installed, if there is a compiler, and lies beside this module. The environment variable
 VOCODER_NATIVE_LIBRARY names another file to take in its place, such as one built with a sanitizer.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import vocoder.engines
+import vocoder.engines.cpu
 
 ABI = 5
 NAMES = ("libvocoder.so", "libvocoder.dylib")
@@ -75,7 +75,7 @@ def find_library() -> Path | None:
                 f"VOCODER_NATIVE_LIBRARY must name a file, but {named!r} is none. Unset it for the installed library."
             )
         return Path(named)
-    paths = [Path(folder) / name for folder in vocoder.engines.__path__ for name in NAMES]
+    paths = [Path(folder) / name for folder in vocoder.engines.cpu.__path__ for name in NAMES]
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -8,7 +8,7 @@ import warnings
 from torchmetrics.functional.audio.pesq import perceptual_evaluation_speech_quality
 from torchmetrics.functional.audio.stoi import short_time_objective_intelligibility
 
-from vocoder.evaluation.analysis import WIDEBAND_RATE, Analysis, Meter, Undefined
+from vocoder.evaluation.measures.analysis import WIDEBAND_RATE, Analysis, Meter, Undefined
 from vocoder.evaluation.records import Measure
 
 

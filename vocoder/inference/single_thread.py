@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from vocoder.engines.native import physical_cores
+from vocoder.machine import physical_cores
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -32,14 +32,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
-def run_solo(
+def run_single_threaded(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Future[Result]:
     """Begin a call in such a thread; its `result()` waits. Threads are kept for the next call, one for each core.
 
     A call out of such a thread is made at once: were it to wait for a free thread, all could wait for each other.
     """
-    if not getattr(_here, "solo", False):
+    if not getattr(_here, "single", False):
         try:
             return _pool(os.getpid()).submit(function, *args, **kwargs)
         except BrokenThreadPool:  # there was no room for a thread once: a service goes on when there is
@@ -50,17 +50,17 @@ def run_solo(
     return done
 
 
-def turn() -> Lock:
+def one_at_a_time() -> Lock:
     """Give the lock of this process under which small operations run one thread at a time.
 
     Python runs one thread at a time anyway, and torch and NumPy give the turn away at each of hundreds of operations.
     Two threads that pass it back and forth take twice as long for the same: of twenty live streams none keeps up then.
     """
-    return _turn(os.getpid())
+    return _process_lock(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _turn(process: int) -> Lock:
+def _process_lock(process: int) -> Lock:
     """Make the lock of this process: a forked one may not wait for its parent's threads."""
     return Lock()
 
@@ -73,7 +73,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def _settle() -> None:
     """Set torch to one thread here; put back its number of threads, with which threads to come will start."""
-    _here.solo = True
+    _here.single = True
     with _lock:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-// The weights of a network as they come, in the order of `list_weights` in ../native.py: where each lies.
+// The weights of a network as they come, in the order of `list_weights` in native.py: where each lies.
 #pragma once
 #include "abi.h"
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from vocoder.config import WaveformConfig
 
 
-class Restorer:
+class Deemphasis:
     """Goes on where it stopped: in whatever chunks a waveform comes, its bits are the same.
 
     Args:

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vocoder.engines.packing import ROWS, Sizes, Weights
+from vocoder.engines.triton_packing import ROWS, Sizes, Weights
 
 LEVELS = tl.constexpr(32_768.0)  # of 16-bit audio on each side of zero
 MIN_LOG_SCALE = tl.constexpr(-13.815510557964274)  # of `vocoder.model.distributions`
@@ -94,10 +94,10 @@ def run_frame(past, frame, weights, temperature, total, sizes: tl.constexpr, dra
     Args:
         past: A `Past`, moved on in place, but for the position, which all programs read.
         frame: A `Frame`.
-        weights: Those of `vocoder.engines.packing`.
+        weights: Those of `vocoder.engines.triton_packing`.
         temperature: The factor on the spread of each law.
         total: The rows of all programs.
-        sizes: Those of `vocoder.engines.packing`.
+        sizes: Those of `vocoder.engines.triton_packing`.
         drawn: Whether samples are drawn from their laws.
     """
     rows = tl.program_id(0).to(tl.int64) * sizes.rows + tl.arange(0, sizes.rows)

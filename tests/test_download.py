@@ -11,8 +11,8 @@ import soundfile
 
 from vocoder.cli import main
 from vocoder.data.corpora import check_corpus
+from vocoder.data.download import download_ljspeech, resample_folder
 from vocoder.data.layouts import read_corpus
-from vocoder.data.preparation import download_ljspeech, resample_folder
 
 pytest.importorskip("torchaudio")
 

@@ -132,7 +132,7 @@ def tile_of(width: int) -> int:
 def measure(network: WaveNet, *, emulated: bool = False) -> Sizes:
     """Collect the numbers that a network's kernel is compiled for."""
     config, law = network.config, network.distribution
-    conditioning = config.conditioning_channels + (config.speaker_channels if config.num_speakers else 0)
+    conditioning = config.conditioning_channels + config.embedding_channels
     mu = law.mu if isinstance(law, MuLawCategorical) else 0
     components = law.num_parameters if mu else law.num_parameters // 3
     return Sizes(

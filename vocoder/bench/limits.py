@@ -1,21 +1,21 @@
 """The cost of generation, in multiply-adds and bytes of weights, and the machine's limit of each.
 
-The first is counted from the configuration, the second measured (`native/probe.h`). `vocoder bench` compares them.
+The first is counted from the configuration, the second measured (`engines/cpu/probe.h`). `vocoder bench` compares them.
 """
 
 from __future__ import annotations
 
 import ctypes
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vocoder.engines.library import aligned, chosen_instruction_set, load_library
+from vocoder.engines.cpu.library import aligned, chosen_instruction_set, load_library
+from vocoder.machine import second_level_bytes
 from vocoder.model.wavenet import WaveNet
 
 BYTES = {"fp32": 4, "int16": 2, "bf16": 2, "w8a16": 1, "int8": 1}  # of a weight
-BLOCK_ROWS = 16  # of native/state.h
+BLOCK_ROWS = 16  # of engines/cpu/state.h
 BURSTS = 10  # of a probe, of which the fastest counts: a neighbour can only slow it down
 
 
@@ -33,7 +33,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Limits:
+class MachineLimits:
     """The limits of one thread of this machine.
 
     Attributes:
@@ -49,7 +49,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightCounts:
     """The numbers of weights that the matrix products have, from the config alone.
 
     With R, 2H, S, C channels, C' of the sample network, L layers, G samples a step and O parameters of a law:
@@ -71,7 +71,7 @@ class Weights:
     law: int
 
 
-def count_weights(network: WaveNet) -> Weights:
+def count_weights(network: WaveNet) -> WeightCounts:
     """Count the weights of a network."""
     config, layers = network.config, len(network.config.dilations)
     residual, gates, skip, sample = (
@@ -82,7 +82,7 @@ def count_weights(network: WaveNet) -> Weights:
     )
     half, tap = gates // 2, residual * gates
     stack = layers * tap + (layers - 1) * half * residual + layers * half * skip
-    return Weights(
+    return WeightCounts(
         step=stack + skip * config.samples_per_step * sample,
         tap=tap,
         conditioning=layers * gates * config.conditioning_channels,
@@ -106,7 +106,7 @@ def count_multiply_adds(network: WaveNet) -> float:
 
 
 def block_length(dilation: int, rows: int) -> int:
-    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in native/state.h."""
+    """Give the steps whose past tap the native engine multiplies at once: `State::build_layer` in cpu/state.h."""
     block = 1
     while 2 * block * rows <= BLOCK_ROWS and 4 * block - 1 <= dilation and dilation % (2 * block) == 0:
         block *= 2
@@ -147,26 +147,7 @@ def reference_weight_bytes(network: WaveNet, groups: int) -> float:
 # --- what the machine can do ------------------------------------------------------------------------------------------
 
 
-def cpu_name() -> str:
-    """Give the name of the processor, as far as the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def second_level_bytes() -> int:
-    """Size of the second-level cache; where the system does not tell, one that is no larger anywhere."""
-    try:
-        with open("/sys/devices/system/cpu/cpu0/cache/index2/size", encoding="ascii") as file:
-            return 1024 * int(file.read().strip().removesuffix("K"))
-    except (OSError, ValueError):
-        return 256 * 1024
-
-
-def measure_limits(precision: str) -> Limits | None:
+def measure_limits(precision: str) -> MachineLimits | None:
     """One measurement, with the instruction set in use; None without the library of the native engine."""
     library = load_library()
     if library is None:
@@ -177,7 +158,7 @@ def measure_limits(precision: str) -> Limits | None:
     read.restype, read.argtypes = None, [*multiply.argtypes[:2], ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32]
     block = aligned(second_level_bytes() // 2)
     passes = 2**26 // len(block)
-    return Limits(
+    return MachineLimits(
         passes * len(block) / _fastest(lambda: read(*names, block.ctypes.data, len(block), passes)),
         multiply(*names, times) / _fastest(lambda: multiply(*names, times)),
     )

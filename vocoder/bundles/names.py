@@ -9,6 +9,7 @@ from vocoder.bundles.bundle import CONFIG_FILE, Bundle, load_bundle, load_checkp
 from vocoder.bundles.hub import download, is_hub_id
 
 VOICES = Path(__file__).resolve().parents[1] / "voices"  # models that ship within the package
+DEFAULT_MODEL = "universal"  # one of them
 
 ModelName = str | os.PathLike[str]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vocoder.evaluation import artefacts, levels, perceptual, pitch, spectral
-from vocoder.evaluation.analysis import Analysis, Undefined
+from vocoder.evaluation.measures import artefacts, levels, perceptual, pitch, spectral
+from vocoder.evaluation.measures.analysis import Analysis, Undefined
 from vocoder.evaluation.stopwatch import Stopwatch
 
 METERS = (*perceptual.METERS, *pitch.METERS, *spectral.METERS, *levels.METERS, *artefacts.METERS)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vocoder.constants import LEVELS
-from vocoder.evaluation.analysis import Analysis, Meter, Undefined
+from vocoder.evaluation.measures.analysis import Analysis, Meter, Undefined
 from vocoder.evaluation.records import Measure
 
 PAUSE_SECONDS = 0.02

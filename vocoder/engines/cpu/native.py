@@ -1,4 +1,4 @@
-"""The native engine: the same network in C++ on the CPU, faster than real time. Its inside is in `native/`.
+"""The native engine: the same network on the CPU, faster than real time, by the C++ beside this file.
 
 Outputs lie in vector lanes and each sum runs over its inputs in their order, so that a row's result depends neither on
 the vector's width nor on how many rows are multiplied together. Fixed-point sums are exact: a row's weights are scaled
@@ -9,7 +9,6 @@ and AMX, give the same samples of the same conditioning, which is torch's, and m
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.engines.base import Engine
-from vocoder.engines.library import (
+from vocoder.engines.cpu.library import (
     ROW,
     Job,
     Shape,
@@ -31,6 +30,7 @@ from vocoder.engines.library import (
     library_obstacle,
     load_library,
 )
+from vocoder.machine import physical_cores
 from vocoder.model.distributions import MuLawCategorical
 from vocoder.model.wavenet import Conditioning, WaveNet
 
@@ -323,7 +323,7 @@ def describe(network: WaveNet) -> Shape:
         "half": config.gate_channels // 2,
         "skip": config.skip_channels,
         "conditioning": config.conditioning_channels,
-        "speaker": config.speaker_channels if config.num_speakers else 0,
+        "speaker": config.embedding_channels,
         "sample": config.sample_channels,
         "kernel_size": config.kernel_size,
         "layers": len(network.layers),
@@ -345,7 +345,7 @@ def describe(network: WaveNet) -> Shape:
 
 
 def list_weights(network: WaveNet) -> list[Tensor]:
-    """All weights in the order in which the library reads them (`native/model.h`)."""
+    """All weights in the order in which the library reads them (`model.h`)."""
     entrance = network.input
     if isinstance(entrance, nn.Embedding):
         first, bias = entrance.weight, entrance.weight.new_zeros(network.config.residual_channels)
@@ -363,19 +363,3 @@ def list_weights(network: WaveNet) -> list[Tensor]:
     weights += [network.skip.weight, network.skip.bias, network.output_1.weight, network.output_1.bias]
     weights += [] if network.recent is None else [network.recent.weight]
     return [*weights, network.output_2.weight, network.output_2.bias]
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; two hardware threads of one core count once."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # macOS: Apple's processors have one thread per core
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", encoding="ascii") as file:
-                cores.add(file.read().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def add_preparation(commands: Any) -> None:
+def add_download(commands: Any) -> None:
     """Add the commands to a parser's."""
     download = commands.add_parser("download", help="fetch the LJSpeech corpus (2.6 GB)")
     download.set_defaults(run=_download)
@@ -21,12 +21,12 @@ def add_preparation(commands: Any) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    from vocoder.data.preparation import download_ljspeech
+    from vocoder.data.download import download_ljspeech
 
     print(download_ljspeech(options.folder))
 
 
 def _resample(options: argparse.Namespace) -> None:
-    from vocoder.data.preparation import resample_folder
+    from vocoder.data.download import resample_folder
 
     print(f"{resample_folder(options.source, options.target, options.sample_rate)} files in {options.target}")

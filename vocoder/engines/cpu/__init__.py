@@ -1,0 +1,1 @@
+"""The native engine: C++, its interface, and what Python calls through it."""
