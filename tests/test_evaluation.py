@@ -30,6 +30,7 @@ from vocoder.cli import main
 from vocoder.data.corpora import CorpusError
 from vocoder.data.layouts import read_corpus
 from vocoder.evaluation import workers
+from vocoder.evaluation.headline import headline
 from vocoder.evaluation.logger import log_evaluation
 from vocoder.evaluation.records import ORIGINAL, Evaluation, load_evaluation
 from vocoder.evaluation.run import Request, evaluate
@@ -346,11 +347,12 @@ def test_a_corpus_of_which_nothing_can_be_used_says_so(case: Path, tmp_path: Pat
 def test_the_command_prints_the_table_and_where_to_listen(
     whole: tuple[Path, Evaluation], case: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, _ = whole
+    folder, evaluation = whole
     command = ["evaluate", "--model", str(case / "model"), "--corpus", str(case / "corpus"), "--part", "all"]
     assert main([*command, "--output-dir", str(folder), "--compare", f"other={case / 'other'}"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith((folder / "metrics.md").read_text())
+    assert f"In short: {headline(evaluation)}" in printed
     assert "Left out: 9: 9.wav" in printed
     assert "other has no copy of 2 of 4 utterances." in printed
     assert f"Listen: {folder / 'report' / 'index.html'}" in printed

@@ -41,6 +41,7 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     with needing("eval", "Evaluating"):
+        from vocoder.evaluation.headline import headline
         from vocoder.evaluation.run import Request, evaluate
         from vocoder.evaluation.stopwatch import describe_spent
         from vocoder.evaluation.tables import speakers_to_markdown, to_markdown
@@ -72,6 +73,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         evaluation = evaluate(request, show)
     page = options.output_dir / "report" / "index.html"
     print(to_markdown(evaluation))
+    if sentences := headline(evaluation):
+        print(f"In short: {sentences}")
     if any(one.speaker for one in evaluation.utterances):
         print(speakers_to_markdown(evaluation))
     for id_, reason in evaluation.facts["left_out"].items():

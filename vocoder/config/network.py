@@ -86,7 +86,7 @@ class NetworkConfig:
     sample_channels: int = 64
     recent_excitations: int = 8
     linear_prediction_order: int = 16
-    unvoiced_reach: float | None = 2.0
+    unvoiced_reach: float | None = 1.4
     num_speakers: int = 0
     speaker_channels: int = 16
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
