@@ -193,8 +193,10 @@ def test_what_the_service_refuses_is_told_in_its_words(browser: Any, service: Ru
 
 
 def test_the_file_is_chosen_and_the_copy_heard_by_the_keyboard_alone(opened: Any) -> None:
+    opened.on("filechooser", lambda chooser: None)  # from now on the browser hands choosers over instead of showing them
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.id") == "file"
+    opened.wait_for_timeout(300)
     with opened.expect_file_chooser() as chooser:
         opened.keyboard.press("Enter")
     chooser.value.set_files([{"name": "speech.wav", "mimeType": "audio/wav", "buffer": recording()}])
