@@ -193,7 +193,7 @@ def test_what_the_service_refuses_is_told_in_its_words(browser: Any, service: Ru
 
 
 def test_the_file_is_chosen_and_the_copy_heard_by_the_keyboard_alone(opened: Any) -> None:
-    opened.on("filechooser", lambda chooser: None)  # from now on the browser hands choosers over instead of showing them
+    opened.on("filechooser", lambda chooser: None)  # the browser hands choosers over from now on, and shows none
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.id") == "file"
     opened.wait_for_timeout(300)
