@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,14 +114,9 @@ def test_a_row_of_the_learning_table_is_a_recipe_once_row_sh_has_said_the_rest(m
     assert all(option in (RECIPES / "learning" / "row.sh").read_text() for option in said[::2])
 
 
-@pytest.mark.parametrize("name", ["finetune", "folder", "learning", "ljspeech", *VOICES])
+@pytest.mark.parametrize("name", ["any-audio", "finetune", "folder", "learning", "ljspeech", *VOICES])
 def test_a_recipe_for_a_corpus_trains_the_default_network(name, monkeypatch):
     assert parse(name, monkeypatch).model.hparams["network"] == to_dict(NETWORKS["wavenet-64-g8"])
-
-
-def test_sounds_that_are_no_speech_are_bounded_nowhere(monkeypatch):
-    unbounded = replace(NETWORKS["wavenet-64-g8"], unvoiced_reach=None)
-    assert parse("any-audio", monkeypatch).model.hparams["network"] == to_dict(unbounded)
 
 
 def test_the_demo_differs_from_the_default_network_in_width_and_depth_alone(monkeypatch):

@@ -64,8 +64,7 @@ class NetworkConfig:
         unvoiced_reach: The bound on the location and the spread of a sample's law where the mel holds no voice, in
             units of the expected excitation; None for no bound. What linear prediction leaves of a hiss is noise of
             about one unit, more where the hiss is bright above the mel. But a network that hears its own past too loud
-            may expect ever more of itself; the predictor rings, and the hiss becomes a burst. Other sounds than speech
-            may reach farther.
+            may expect ever more of itself; the predictor rings, and the hiss becomes a burst.
         num_speakers: The size of the speaker table; 0 for a single voice.
         speaker_channels: The width of a speaker's embedding (g) (gin_channels).
         distribution: The law of one sample.
