@@ -59,7 +59,7 @@ class OutputDistribution(ABC):
         """
 
     def place(self, parameters: Tensor, location: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
-        """Give the parameters of the law of `location + scale · y`, y following that of `parameters`, held within reach.
+        """Give the law of `location + scale · y`, where y follows the law of `parameters`, held within reach.
 
         How linear prediction enters: the network describes what it leaves, in units of its expected size, and this puts
         it where the predictor points. LP-WaveNet (Hwang et al., arXiv:1811.11913), eq. 9, adds the location only.
