@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from vocoder.plots import draw_curves, logs
+from vocoder.plots import draw_curves
 from vocoder.plots.curves import smooth
-from vocoder.plots.logs import BLOCK, read_csv, read_records, read_wandb
+from vocoder.plots.logs import read_csv, read_tensorboard
 from vocoder.plots.runs import Run, name_runs, read_runs
 
 Row = tuple[int, dict[str, float]]
@@ -51,19 +51,6 @@ def write_tensorboard(folder: Path, logged: list[Row]) -> None:
     writer.close()
 
 
-def write_wandb(folder: Path, logged: list[Row]) -> None:
-    """As Lightning's WandbLogger does, with a table's worth of text beside, so that records cross blocks."""
-    import wandb
-
-    folder.mkdir()
-    run = wandb.init(dir=folder, mode="offline", settings=wandb.Settings(silent=True, console="off"))
-    run.config.update({"words": "x" * 2 * BLOCK})
-    for step, metrics in logged:
-        run.log({**metrics, "trainer/global_step": step, "clips": {"a": 1}})
-    run.finish()
-    wandb.teardown()  # its process writes the end of the file only as it goes
-
-
 def check(run: Run, logged: list[Row], rtol: float = 1e-12) -> None:
     """The curves are what was logged."""
     for curve, name in (
@@ -89,55 +76,6 @@ def test_tensorboards_events_are_read_as_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     write_tensorboard(tmp_path / "run", rows())
     check(read_runs([tmp_path / "run"])[0], rows(), rtol=1e-6)  # they are float32
-
-
-def test_an_offline_run_of_weights_and_biases_is_read_as_written(tmp_path: Path) -> None:
-    write_wandb(tmp_path / "run", rows(end=100))
-    (run,) = read_runs([tmp_path / "run"])
-    check(run, rows(end=100))
-    (file,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
-    assert name_runs([file]) == ["run"]
-    assert file.stat().st_size > 2 * BLOCK
-
-
-def write_records(path: Path, records: list[bytes]) -> None:
-    """As LevelDB's log has them (its doc/log_format.md), after W&B's header."""
-    data = bytearray(b":W&B" + (0xBEE1).to_bytes(2, "little") + b"\0")
-    for record in records:
-        begun = False
-        while True:
-            left = BLOCK - len(data) % BLOCK
-            if left < 7:
-                data += bytes(left)
-                left = BLOCK
-            piece, record = record[: left - 7], record[left - 7 :]
-            kind = (3 if record else 4) if begun else (2 if record else 1)
-            data += bytes(4) + len(piece).to_bytes(2, "little") + bytes([kind]) + piece
-            begun = True
-            if not record:
-                break
-    path.write_bytes(data)
-
-
-def test_records_are_put_together_across_blocks(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    lengths = [0, 1, BLOCK - 7 - 7 - 8 - 7, *random.integers(1, 3 * BLOCK, 20)]
-    # Of such a length that what is left of a block is just too little for a header, and just enough.
-    for left in (6, 7):
-        write_records(tmp_path / "x", [bytes(BLOCK - 14 - left), b"next"])
-        assert list(read_records(tmp_path / "x"))[1] == b"next"
-    records = [random.bytes(length) for length in lengths]
-    write_records(tmp_path / "x", records)
-    assert list(read_records(tmp_path / "x")) == records
-
-
-def test_a_record_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
-    records = [b"a" * 100, b"b" * BLOCK, b"c" * 100]
-    write_records(tmp_path / "x", records)
-    data = (tmp_path / "x").read_bytes()
-    for missing, whole in ((1, 2), (100, 2), (107, 2), (108, 1)):
-        (tmp_path / "x").write_bytes(data[:-missing])
-        assert list(read_records(tmp_path / "x")) == records[:whole]
 
 
 def test_a_run_that_was_resumed_is_one_curve(tmp_path: Path) -> None:
@@ -228,17 +166,7 @@ def test_a_csv_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
         read_csv(tmp_path / "metrics.csv")
 
 
-def test_a_damaged_wandb_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run-a.wandb").write_bytes(b"something else")
-    with pytest.raises(ValueError, match="no file of a run at Weights & Biases"):
-        read_wandb(tmp_path / "run-a.wandb")
-    write_records(tmp_path / "run-a.wandb", [b"\xff\xff\xff"])
-    with pytest.raises(ValueError, match="holds a record that cannot be read"):
-        read_wandb(tmp_path / "run-a.wandb")
-
-
-@pytest.mark.parametrize("package", ["tensorboard", "wandb"])
-def test_a_missing_reader_is_named(tmp_path: Path, without_package: Callable[[str], None], package: str) -> None:
-    without_package(package)
-    with pytest.raises(ModuleNotFoundError, match=rf"needs {package}, .* Run `pip install {package}`"):
-        getattr(logs, f"read_{package}")(tmp_path / "x")
+def test_a_missing_reader_is_named(tmp_path: Path, without_package: Callable[[str], None]) -> None:
+    without_package("tensorboard")
+    with pytest.raises(ModuleNotFoundError, match=r"needs tensorboard, .* Run `pip install tensorboard`"):
+        read_tensorboard(tmp_path / "x")

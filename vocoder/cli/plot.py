@@ -100,7 +100,7 @@ def _add_curve(kinds: Any) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="a run's folder; or its metrics.csv, TensorBoard's events.out.tfevents.* or W&B's run-*.wandb",
+        help="a run's folder; or its metrics.csv, or TensorBoard's events.out.tfevents.*",
     )
 
 

@@ -25,8 +25,8 @@ def draw_curves(paths: Sequence[str | Path]) -> Figure:
     that was resumed is one curve: where it was taken up again, what it had done beyond is left out.
 
     Args:
-        paths: The folder of each run, or a file: Lightning's metrics.csv, TensorBoard's events.out.tfevents.* or
-            Weights & Biases' run-*.wandb. Of a folder, the first of these kinds that it holds is read.
+        paths: The folder of each run, or a file: Lightning's metrics.csv or TensorBoard's events.out.tfevents.*. Of a
+            folder, the first of these kinds that it holds is read.
 
     Raises:
         FileNotFoundError: There is no such file or folder.

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vocoder.plots.logs import Log, read_csv, read_tensorboard, read_wandb
+from vocoder.plots.logs import Log, read_csv, read_tensorboard
 
 # In order of preference: how a file is called, from where in a run's folder it may be seen, and what reads it.
 VERSIONS = ("", "version_*/", "*/version_*/")
 SOURCES: tuple[tuple[str, tuple[str, ...], Callable[[Path], Log]], ...] = (
     ("metrics.csv", VERSIONS, read_csv),
     ("events.out.tfevents.*", VERSIONS, read_tensorboard),
-    ("run-*.wandb", ("", "*run-*/", "wandb/*run-*/"), read_wandb),
 )
 # Between a run's folder and its files: their names are the loggers' and say nothing.
-LOGGERS_FOLDER = re.compile(r"metrics|tensorboard|lightning_logs|wandb|version_\d+|(offline-)?run-\d{8}_\d{6}-\w+")
+LOGGERS_FOLDER = re.compile(r"metrics|tensorboard|lightning_logs|version_\d+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     """Read runs, named so that they can be told apart.
 
     Args:
-        paths: Each a run's folder, or a file: metrics.csv, events.out.tfevents.* or run-*.wandb.
+        paths: Each a run's folder, or a file: metrics.csv or events.out.tfevents.*.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
