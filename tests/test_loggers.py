@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from conftest import tiny_config
 
 pytest.importorskip("lightning")
 from runs import Killed, make_corpus, recipe, vocoder
-from vocoder.plots.logs import read_records
 from vocoder.plots.runs import read_runs
 from vocoder.training.loggers import MetricsFile, WandbOptions, create_loggers
 from vocoder.training.provenance import git_commit
@@ -101,6 +101,21 @@ def test_tensorboard_has_curves_sound_and_pictures_also_of_a_run_that_went_on(tm
     assert [picture.step for picture in events.Images("log-mel")] == [3, 7, 8]
     (run,) = read_runs([tmp_path / "run" / "tensorboard"])
     assert (run.name, len(run.training.steps)) == ("run", 9)
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a .wandb file: seven bytes, then LevelDB's log (its doc/log_format.md) in blocks of 32 KiB."""
+    data, position, parts = path.read_bytes(), 7, list[bytes]()
+    while position + 7 <= len(data):
+        left = 32_768 - position % 32_768
+        if left < 7:  # too little of the block for a record: it is filled up
+            position += left
+            continue
+        kind, begin = data[position + 6], position + 7
+        position = begin + int.from_bytes(data[position + 4 : position + 6], "little")
+        parts = [*([] if kind in (1, 2) else parts), data[begin:position]]  # 1: whole, 2: first, 4: last
+        if kind in (1, 4):
+            yield b"".join(parts)
 
 
 def read_wandb(root: Path) -> tuple[Any, dict[str, Any], list[Any]]:
