@@ -90,6 +90,7 @@ def test_a_mel_that_cannot_be_is_refused_with_the_rule(changes: dict[str, Any], 
         ({"samples_per_step": 0}, "network.samples_per_step must be positive, but is 0"),
         ({"samples_per_step": 4.0}, r"samples_per_step must be an integer, but is 4\.0"),
         ({"sample_channels": 0}, "network.sample_channels must be positive, but is 0"),
+        ({"unvoiced_reach": 0.0}, "network.unvoiced_reach must be positive, or null for no bound, but is 0.0"),
         ({"recent_excitations": -1}, "network.recent_excitations must be >= 0, but is -1"),
         (
             {"samples_per_step": 4, "recent_excitations": 0, "linear_prediction_order": 0},

@@ -325,6 +325,14 @@ def test_a_model_of_another_shape_cannot_be_fine_tuned(finished):
         take_weights(module(skip_channels=20), str(last))
 
 
+def test_any_weights_go_with_any_bound_of_unvoiced_laws(finished):
+    last = next((finished / "run" / "checkpoints").glob("last*.ckpt"))
+    bounded = module(unvoiced_reach=0.5)
+    take_weights(bounded, str(last))
+    assert bounded.network.config.unvoiced_reach == 0.5
+    assert torch.equal(bounded.network.skip.weight, load_model(last).network.skip.weight)
+
+
 def test_a_misspelled_key_is_named(tmp_path):
     config = tiny_config()
     values = recipe(tmp_path, config.mel, config.network)

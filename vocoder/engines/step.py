@@ -66,7 +66,7 @@ class State:
 
 
 class Frame(NamedTuple):
-    """What the mel says of a frame beside h; see `Conditioning`.
+    """A frame's conditioning beside h; see `Conditioning`.
 
     Attributes:
         coefficients: The linear predictor (rows, order).
@@ -128,7 +128,7 @@ class Step(nn.Module):
         Args:
             state: The past.
             h: Conditioning of this step (rows, channels).
-            frame: What the mel says of the frame that it is in.
+            frame: The conditioning of the frame that the step is in, beside h.
             choose: Draws each sample from its law, or says which it was.
 
         Returns:

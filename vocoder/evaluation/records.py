@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 ORIGINAL = "original"  # the recording among the systems
@@ -119,22 +118,6 @@ class Evaluation:
     def to_json(self) -> str:
         """As text; NaN, which JSON does not have, is an error."""
         return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, indent=1)
-
-
-def load_evaluation(folder: Path) -> Evaluation:
-    """Read the `metrics.json` of a folder.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"An evaluation is a folder with a metrics.json, but there is none at {path}.")
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    raw["measures"] = [Measure(**one) for one in raw["measures"]]
-    raw["totals"] = {s: {key: Total(**one) for key, one in totals.items()} for s, totals in raw["totals"].items()}
-    raw["utterances"] = [to_record(one) for one in raw["utterances"]]
-    return Evaluation(**raw)
 
 
 def to_record(raw: dict[str, Any]) -> UtteranceRecord:

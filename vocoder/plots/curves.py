@@ -30,7 +30,7 @@ def draw_curves(paths: Sequence[str | Path]) -> Figure:
 
     Raises:
         FileNotFoundError: There is no such file or folder.
-        ModuleNotFoundError: What reads it is not installed.
+        ModuleNotFoundError: The package that reads it is not installed.
         ValueError: There is no run, or more than can be told apart; or one is none, damaged, or has no training curve.
     """
     if not 1 <= len(paths) <= len(COLOURS):

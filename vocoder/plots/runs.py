@@ -62,7 +62,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
     Raises:
         FileNotFoundError: There is no such file or folder.
-        ModuleNotFoundError: What reads it is not installed.
+        ModuleNotFoundError: The package that reads it is not installed.
         ValueError: It is not a run's, damaged, or holds no training curve.
     """
     return [_read_run(path, name) for path, name in zip(paths, name_runs(paths), strict=True)]

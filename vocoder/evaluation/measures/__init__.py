@@ -1,1 +1,1 @@
-"""What is measured of a copy beside its recording, and of a recording by a model."""
+"""The measures of a copy beside its recording, and of a recording by a model."""
